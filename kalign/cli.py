@@ -1,0 +1,125 @@
+"""The command line: words to functions. A system is imported only when its command runs."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from kalign import __version__
+from kalign.errors import ConfigError, Interrupted, KalignError
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: what it does, an example, and the function that does it."""
+
+    run: Callable[[list[str], argparse.Namespace], int]
+    summary: str
+    example: str
+
+
+def train(words: list[str], flags: argparse.Namespace) -> int:
+    """Fine-tune what the words describe; with -m, once for each combination of comma-separated values."""
+    if flags.multirun:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ConfigError(
+                "-m starts one training after another, which cannot happen inside a launch of several "
+                "processes; run "
+                f"'kalign train -m {' '.join(words)}' by itself"
+            )
+        from kalign.config import multirun
+
+        return multirun.run(words)
+    from kalign.config import compose
+
+    recipe = compose.load(words)
+    from rich.console import Console
+
+    from kalign.training import dpo  # only now: composing and refusing never wait for torch
+
+    run = dpo.train(recipe, Console(stderr=flags.json, highlight=False))
+    if flags.json and int(os.environ.get("RANK", "0")) == 0:
+        print(run.result.read_text(encoding="utf-8"), end="")
+    return 0
+
+
+def show(words: list[str], flags: argparse.Namespace) -> int:
+    """Print the resolved recipe."""
+    from kalign.config import compose
+
+    recipe = compose.load(words)
+    print(
+        json.dumps(asdict(recipe), ensure_ascii=False, indent=2) if flags.json else compose.as_yaml(recipe),
+        end="\n" if flags.json else "",
+    )
+    return 0
+
+
+COMMANDS: Mapping[str, Command] = {
+    "train": Command(
+        train, "fine-tune a model with preference pairs", "kalign train recipe=tiny loss.beta=0.3"
+    ),
+    "show": Command(
+        show, "print a recipe with everything it inherits", "kalign show recipe=qwen adapter.r=64"
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit code."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; an error of ours prints as one line."""
+    flags, words = _parser().parse_known_args(arguments)
+    if unknown := [word for word in words if word.startswith("-")]:
+        print(f"kalign: {unknown[0]} is no flag; kalign {flags.command} --help lists them", file=sys.stderr)
+        return ConfigError.exit_code
+    try:
+        return COMMANDS[flags.command].run(words, flags)
+    except KeyboardInterrupt:
+        print("kalign: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return Interrupted.exit_code
+    except KalignError as wrong:
+        if flags.debug:
+            raise
+        print(f"kalign: {wrong}", file=sys.stderr)
+        return wrong.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kalign",
+        description="From the description of a culture to a language model that behaves well in it.",
+        epilog="exit codes: 0 ok, 2 usage or configuration, 3 data, 4 integrity, 6 numbers, 7 disk or memory, "
+        "75 interrupted (run the same command again)",
+    )
+    parser.add_argument("--version", action="version", version=f"kalign {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(
+            name,
+            help=command.summary,
+            description=f"{(command.run.__doc__ or '').strip()}",
+            usage=f"kalign {name} [recipe=NAME] [KEY=VALUE ...] [--json] [--debug]"
+            + (" [-m]" if name == "train" else ""),
+            epilog="Words are settings: recipe=NAME or recipe=path/mine.yaml, then KEY=VALUE; 'kalign show' prints "
+            f"every key. Example: {command.example}",
+        )
+        sub.add_argument(
+            "--json",
+            action="store_true",
+            help="one JSON document on standard output, the rest on standard error",
+        )
+        sub.add_argument("--debug", action="store_true", help="show where an error comes from")
+        if name == "train":
+            sub.add_argument(
+                "-m",
+                "--multirun",
+                action="store_true",
+                help="run every combination of comma-separated values",
+            )
+    return parser

@@ -1,0 +1,1 @@
+"""Preference pairs: read from anywhere, mapped, checked, split by prompt, tokenised, and accounted for."""

@@ -1,0 +1,243 @@
+"""From sources to tokenised pairs: mapped, checked, deduplicated, measured, weighed, and split by prompt."""
+
+import math
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from kalign.config import Data, Source
+from kalign.data import layouts, ledger, sources
+from kalign.data.ledger import Line, Summary
+from kalign.errors import DataError
+from kalign.records import Triplet, UnusableTriplet, text
+
+REMEDIES = {
+    "too_long": "raise data.max_length, or say data.on_overflow=truncate",
+    "identical": "remove pairs whose two answers are the same",
+    "empty_chosen": "fill in or remove the empty answers",
+    "empty_rejected": "fill in or remove the empty answers",
+    "empty_prompt": "fill in or remove the empty prompts",
+    "contradiction": "decide which of two answers is better where the file says both",
+    "boundary_merge": "remove white space from the beginning of answers",
+    "control_tokens": "remove control tokens from the texts, or say data.control_tokens=literal",
+    "template_refuses": "bring the turns into an order that the model's template accepts",
+    "identical_after_truncation": "raise data.max_length",
+}
+
+
+class Tokens(Protocol):
+    """The ids of one triplet."""
+
+    @property
+    def prompt(self) -> list[int]:
+        """What the model reads before it answers."""
+
+    @property
+    def chosen(self) -> list[int]:
+        """The better answer, up to its turn end."""
+
+    @property
+    def rejected(self) -> list[int]:
+        """The worse answer, up to its turn end."""
+
+    @property
+    def control_tokens(self) -> int:
+        """How often the texts spell a control token."""
+
+
+class Tokenises(Protocol):
+    """Anything that turns a triplet into ids, as a model's chat template does."""
+
+    def tokens(self, triplet: Triplet) -> Tokens:
+        """The ids, or UnusableTriplet where they cannot be exact."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Pair:
+    """One triplet, ready to train on."""
+
+    triplet: Triplet
+    prompt_ids: list[int]
+    chosen_ids: list[int]
+    rejected_ids: list[int]
+
+    def columns(self) -> dict[str, list[int]]:
+        """The columns that TRL reads."""
+        return {
+            "prompt_ids": self.prompt_ids,
+            "chosen_ids": self.chosen_ids,
+            "rejected_ids": self.rejected_ids,
+        }
+
+
+@dataclass(kw_only=True)
+class Pairs:
+    """All pairs, and the account of every row."""
+
+    train: list[Pair]
+    held_out: list[Pair]
+    lines: list[Line]
+    summary: Summary
+    identity: dict[str, Any]  # what the run notes of its data
+
+
+def build(data: Data, chat: Tokenises) -> Pairs:
+    """Read, check, tokenise and split all sources of a recipe.
+
+    Raises:
+        ConfigError: a source's path names nothing.
+        DataError: a row is malformed, or the pairs cannot be split.
+    """
+    lines: list[Line] = []
+    facts: dict[str, int] = {}
+    identity: dict[str, Any] = {}
+    pairs: list[tuple[Line, Pair]] = []
+    seen: dict[tuple[str, str, str], Line] = {}
+    for name, source in data.sources().items():
+        read = sources.read(source)
+        identity[name] = {"path": read.where, "sha256": read.sha256, "rows": len(read.rows)}
+        facts |= read.facts
+        for line, triplet in _triplets(name, source, read):
+            lines.append(line)
+            if triplet is None or not _is_new(line, triplet, seen):
+                continue
+            pair = _tokenised(line, triplet, data, chat)
+            if pair is not None:
+                line.copies = _copies(source.weight, line.id, data.seed)
+                line.reason = line.reason if line.copies else "weight"
+                pairs.append((line, pair))
+    held_out = _held_out(
+        {line.family for line, _ in pairs if line.copies and line.reason != "contradiction"}, data
+    )
+    train: list[Pair] = []
+    evaluated: list[Pair] = []
+    for line, pair in pairs:
+        if line.reason == "contradiction" or not line.copies:
+            line.copies = 0
+        elif line.family in held_out:
+            line.action, line.copies = "eval", 1
+            evaluated.append(pair)
+        else:
+            line.action = "train"
+            train += [pair] * line.copies
+    account = ledger.summary(lines, facts)
+    return Pairs(train=train, held_out=evaluated, lines=lines, summary=account, identity=identity)
+
+
+def require_acceptable(pairs: Pairs, data: Data) -> None:
+    """Refuse to train on what is left when too much was dropped, or nothing is left.
+
+    Raises:
+        DataError: more than `data.max_drop_share` was dropped, or there is nothing to train on or hold out.
+    """
+    account = pairs.summary
+    lost = {reason: count for reason, count in account.dropped.items() if reason not in ledger.EXEMPT}
+    if account.drop_share > data.max_drop_share:
+        worst = max(lost, key=lambda reason: lost[reason])
+        spelled = ", ".join(f"{count} {reason}" for reason, count in lost.items())
+        raise DataError(
+            f"{account.drop_share:.1%} of the pairs were dropped ({spelled}), more than data.max_drop_share="
+            f"{data.max_drop_share:g}; {REMEDIES.get(worst, 'look at ledger.parquet')}, or raise "
+            "data.max_drop_share"
+        )
+    if not pairs.train:
+        raise DataError("no pair is left to train on; the ledger says what became of each row")
+    if data.eval_share and not pairs.held_out:
+        raise DataError(
+            "no pair is left to hold out; use more than one prompt, or data.eval_share=0 "
+            "trainer.eval_strategy=no"
+        )
+
+
+def _triplets(name: str, source: Source, read: sources.Rows) -> Iterator[tuple[Line, Triplet | None]]:
+    for row in tqdm(read.rows, desc=f"reading {read.where}", unit="row", leave=False):
+        identity = str(row.content.get("id") or f"{name}:{row.number}")
+        line = Line(source=name, row=row.number, id=identity)
+        triplet = None
+        if row.unused:
+            line.reason = row.unused
+        else:
+            try:
+                triplet = layouts.triplet(row.content, source.columns, identity)
+                line.family = _family(row.content, source, triplet)
+                ledger.describe(line, triplet)
+            except UnusableTriplet as wrong:
+                line.reason, line.detail = wrong.reason, str(wrong)
+            except ValueError as wrong:
+                raise DataError(f"{read.where}:{row.number}: {wrong}") from wrong
+        yield line, triplet
+
+
+def _family(row: dict[str, Any], source: Source, triplet: Triplet) -> str:
+    """What keeps rows together in the split: a declared column, or the prompt's words without case, spaces
+    and marks."""
+    if source.columns.family is not None:
+        if source.columns.family not in row:
+            raise ValueError(f"there is no column {source.columns.family!r}; mend data.columns.family")
+        return str(row[source.columns.family])
+    words = unicodedata.normalize("NFKC", text(triplet.prompt)).casefold()
+    letters = "".join(letter for letter in words if letter.isalnum())
+    return sha256((letters or words).encode()).hexdigest()[:16]
+
+
+def _is_new(line: Line, triplet: Triplet, seen: dict[tuple[str, str, str], Line]) -> bool:
+    """Note an exact duplicate; of two rows that say the opposite, drop both."""
+    prompt, chosen, rejected = text(triplet.prompt), text(triplet.chosen), text(triplet.rejected)
+    first = seen.setdefault((prompt, chosen, rejected), line)
+    if first is not line:
+        line.reason, line.detail = "exact_duplicate", f"of {first.id}"
+        return False
+    opposite = seen.get((prompt, rejected, chosen))
+    if opposite is not None:
+        for one, other in ((line, opposite), (opposite, line)):
+            one.reason, one.detail, one.suspect = "contradiction", f"{other.id} says the opposite", "swapped"
+        return False
+    return True
+
+
+def _tokenised(line: Line, triplet: Triplet, data: Data, chat: Tokenises) -> Pair | None:
+    try:
+        tokens = chat.tokens(triplet)
+    except UnusableTriplet as wrong:
+        line.reason, line.detail = wrong.reason, str(wrong)
+        return None
+    line.prompt_tokens, line.chosen_tokens, line.rejected_tokens = map(
+        len, (tokens.prompt, tokens.chosen, tokens.rejected)
+    )
+    line.control_tokens = tokens.control_tokens
+    if tokens.control_tokens and data.control_tokens == "drop":
+        line.reason = "control_tokens"
+        return None
+    room = data.max_length - len(tokens.prompt)
+    line.chosen_truncated, line.rejected_truncated = len(tokens.chosen) > room, len(tokens.rejected) > room
+    chosen, rejected = tokens.chosen, tokens.rejected
+    if line.chosen_truncated or line.rejected_truncated:
+        if data.on_overflow == "drop" or room <= 0:
+            line.reason, line.chosen_truncated, line.rejected_truncated = "too_long", False, False
+            return None
+        line.reason = "truncated"
+        chosen, rejected = chosen[:room], rejected[:room]
+        if chosen == rejected:
+            line.reason = "identical_after_truncation"
+            return None
+    return Pair(triplet=triplet, prompt_ids=tokens.prompt, chosen_ids=chosen, rejected_ids=rejected)
+
+
+def _copies(weight: float, identity: str, seed: int) -> int:
+    """How often a pair is seen in an epoch: `weight` on average, each fraction decided by the pair's own
+    hash."""
+    whole = math.floor(weight)
+    draw = int.from_bytes(sha256(f"{seed}:{identity}".encode()).digest()[:8]) / 2**64
+    return whole + (draw < weight - whole)
+
+
+def _held_out(families: Sequence[str] | set[str], data: Data) -> set[str]:
+    """The families that are held out: decided by their own hashes, so more data moves no family across."""
+    if not data.eval_share or len(families) < 2:
+        return set()
+    ordered = sorted(families, key=lambda family: sha256(f"{data.seed}:{family}".encode()).digest())
+    return set(ordered[: max(1, round(len(ordered) * data.eval_share))])

@@ -1,0 +1,68 @@
+"""What the systems hand each other: frozen records that refuse to exist wrongly."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ROLES = ("system", "user", "assistant")
+
+
+class UnusableTriplet(ValueError):
+    """A triplet from which nothing can be learned; `reason` is its name in the ledger."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation.
+
+    Raises:
+        ValueError: the role is unknown, or the content is no text.
+    """
+
+    role: str
+    content: str
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise ValueError(f"a message's role is {self.role!r}; use one of {', '.join(ROLES)}")
+        if not isinstance(self.content, str):  # annotations are not checked at run time
+            raise ValueError(f"a {self.role} message's content is {type(self.content).__name__}, not text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triplet:
+    """After `prompt`, the answer `chosen` is better than the answer `rejected`.
+
+    An answer is usually one assistant turn; it may be longer, but must end with the assistant.
+
+    Raises:
+        ValueError: the turns cannot be such a triplet.
+        UnusableTriplet: they can, but a text is empty or the two answers are the same.
+    """
+
+    id: str
+    prompt: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+
+    def __post_init__(self) -> None:
+        for name, answer in (("chosen", self.chosen), ("rejected", self.rejected)):
+            if not answer or answer[-1].role != "assistant":
+                raise ValueError(f"{name} must end with an assistant turn")
+            if not answer[-1].content.strip():
+                raise UnusableTriplet(f"empty_{name}", f"{name} is empty")
+        if not self.prompt or self.prompt[-1].role == "assistant":
+            raise ValueError("the prompt must end before the assistant answers")
+        if not self.prompt[-1].content.strip():
+            raise UnusableTriplet("empty_prompt", "the prompt is empty")
+        if text(self.chosen) == text(self.rejected):
+            raise UnusableTriplet("identical", "chosen and rejected are the same text")
+
+
+def text(turns: Sequence[Message]) -> str:
+    """The words of `turns`, one turn a line, without white space at their ends: for comparison, not for a
+    model."""
+    return "\n".join(turn.content.strip() for turn in turns)

@@ -1,0 +1,106 @@
+"""What stops a training that cannot be right: a wrong first step, and gradients that are no numbers."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from kalign.config import Loss
+from kalign.errors import NumericError
+
+TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-3, "float16": 5e-3}
+
+
+def first_loss(loss: Loss) -> float | None:
+    """The loss while policy and reference are the same; None where the loss does not only depend on the
+    margin.
+
+    Source:
+        TRL 1.16, `DPOTrainer._compute_loss`, with every log-ratio at zero.
+    """
+    beta = loss.beta
+    constants = {
+        "sigmoid": math.log(2),
+        "sigmoid_norm": math.log(2),
+        "robust": math.log(2),
+        "aot": math.log(2),
+        "aot_unpaired": math.log(2),
+        "hinge": 1.0,
+        "apo_zero": 1.0,
+        "apo_down": 1.0,
+        "nca_pair": 2 * math.log(2),
+        "bco_pair": 2 * math.log(2),
+        "ipo": 1 / (4 * beta**2),
+        "sppo_hard": 1 / (2 * beta**2),
+    }
+    names = loss.losses()
+    if loss.use_weighting or any(name not in constants for name in names):
+        return None
+    weights = loss.loss_weights or [1.0] * len(names)
+    return sum(weight * constants[name] for name, weight in zip(names, weights, strict=True))
+
+
+class FirstStep(TrainerCallback):
+    """Stops when the first step does not start from the reference: the loss is then known, and the margin is
+    zero."""
+
+    def __init__(self, loss: Loss, *, dtype: str) -> None:
+        self.expected = first_loss(loss)
+        self.tolerance = TOLERANCE[dtype]
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Look at the first training log, which holds the mean over the first step alone.
+
+        Raises:
+            NumericError: the loss or the margin is not what an untrained adapter gives.
+        """
+        if state.global_step != 1 or not logs or "loss" not in logs:
+            return
+        margin, loss = logs["rewards/margins"], logs["loss"]
+        off = abs(margin) > self.tolerance
+        if self.expected is not None:
+            off = off or abs(loss - self.expected) > self.tolerance * max(1.0, self.expected)
+        if off:
+            wanted = "" if self.expected is None else f" and the loss {self.expected:.6f}"
+            raise NumericError(
+                f"the first step has margin {margin:.6f} and loss {loss:.6f}, but before training the "
+                f"margin is 0{wanted}: "
+                "the reference is not the model that is trained. An adapter that does not start at zero, "
+                "dropout in the "
+                "base, or a base quantised differently would do that"
+            )
+
+
+class FiniteGradients(TrainerCallback):
+    """Stops before a gradient that is no number reaches the weights."""
+
+    def on_pre_optimizer_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **_: Any,
+    ) -> None:
+        """Look at every gradient, after they were added up and clipped.
+
+        Raises:
+            NumericError: one is NaN or infinite.
+        """
+        assert model is not None
+        for name, weight in model.named_parameters():
+            if weight.grad is not None and not torch.isfinite(weight.grad).all():
+                raise NumericError(
+                    f"the gradient of {name} is not finite at step {state.global_step + 1}; the last "
+                    "checkpoint is "
+                    "untouched. Lower trainer.learning_rate or trainer.max_grad_norm"
+                )

@@ -1,0 +1,199 @@
+"""The held-out pairs before and after training: log-probs of every answer, and a few answers of the model's
+own."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from kalign.data.build import Pair
+
+Z = 1.959964  # of a 95 % interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean with the bounds of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What one model thinks of the held-out pairs; log-probs in nats, one an answer, in the order of the
+    pairs."""
+
+    chosen_logps: list[float]
+    rejected_logps: list[float]
+
+
+def wilson(hits: int, total: int) -> Estimate:
+    """The Wilson score interval of a share.
+
+    >>> wilson(9, 10)
+    Estimate(value=0.9, low=0.5958499739047145, high=0.9821237869048804)
+
+    Raises:
+        ValueError: `total` is 0.
+
+    Source:
+        Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953.
+    """
+    if total <= 0:
+        raise ValueError("a share of nothing is no number")
+    share, square = hits / total, Z**2
+    middle = (share + square / (2 * total)) / (1 + square / total)
+    half = Z / (1 + square / total) * math.sqrt(share * (1 - share) / total + square / (4 * total**2))
+    return Estimate(value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    """The mean with its normal 95 % interval; of one value alone, the bounds are the value.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if not values:
+        raise ValueError("the mean of nothing is no number")
+    middle = fmean(values)
+    half = Z * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return Estimate(value=middle, low=middle - half, high=middle + half)
+
+
+def scores(
+    model: PeftModel, pairs: Sequence[Pair], *, pad: int, batch: int, adapter: bool, autocast: Any
+) -> Scores:
+    """Score every pair with the adapter, or with the base alone.
+
+    Args:
+        pad: id that fills the shorter rows.
+        batch: pairs scored at once.
+        autocast: a function that gives the context of the trainer's precision.
+    """
+    chosen: list[float] = []
+    rejected: list[float] = []
+    name = "with adapter" if adapter else "base"
+    with _inference(model, adapter), autocast():
+        for start in tqdm(range(0, len(pairs), batch), desc=f"scoring held-out pairs, {name}", leave=False):
+            some = pairs[start : start + batch]
+            rows = [(pair.prompt_ids, pair.chosen_ids) for pair in some] + [
+                (pair.prompt_ids, pair.rejected_ids) for pair in some
+            ]
+            logps = answer_logps(model, rows, pad=pad).tolist()
+            chosen += logps[: len(some)]
+            rejected += logps[len(some) :]
+    return Scores(chosen_logps=chosen, rejected_logps=rejected)
+
+
+def answer_logps(model: Any, rows: Sequence[tuple[list[int], list[int]]], *, pad: int) -> Tensor:
+    """The log-probability of each answer after its prompt, summed over its tokens, in nats: (rows,),
+    float32."""
+    device = next(model.parameters()).device
+    longest = max(len(prompt) + len(answer) for prompt, answer in rows)
+    ids_BL = torch.full((len(rows), longest), pad)
+    scored_BL = torch.zeros((len(rows), longest), dtype=torch.bool)
+    for row, (prompt, answer) in enumerate(rows):
+        ids_BL[row, : len(prompt) + len(answer)] = torch.tensor(prompt + answer)
+        scored_BL[row, len(prompt) : len(prompt) + len(answer)] = True
+    lengths = torch.tensor([len(prompt) + len(answer) for prompt, answer in rows])
+    real_BL = torch.arange(longest)[None, :] < lengths[:, None]
+    ids_BL, scored_BL = ids_BL.to(device), scored_BL.to(device)
+    # TRL's head scores labels without building the logits of a whole vocabulary
+    labels_BL = ids_BL.masked_fill(~scored_BL, -100)
+    outputs = model(
+        input_ids=ids_BL,
+        attention_mask=real_BL.long().to(device),
+        labels=labels_BL,
+        fused_lm_head=True,
+        use_cache=False,
+    )
+    logps: Tensor = outputs.log_probs.float().sum(dim=1)
+    return logps
+
+
+def answers(
+    model: PeftModel,
+    prompts: Sequence[list[int]],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    turn_end: int,
+    max_new_tokens: int,
+    adapter: bool,
+    autocast: Any,
+) -> list[str]:
+    """What the model answers, greedily, one prompt after another so that no padding touches the result."""
+    device = next(model.parameters()).device
+    said = []
+    with _inference(model, adapter), autocast():
+        for prompt in prompts:
+            ids = torch.tensor([prompt], device=device)
+            out = model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                use_cache=True,
+                eos_token_id=turn_end,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+            said.append(str(tokenizer.decode(out[0, len(prompt) :], skip_special_tokens=True)).strip())
+    return said
+
+
+def comparison(pairs: Sequence[Pair], before: Scores, after: Scores, *, beta: float) -> dict[str, Any]:
+    """What changed on the held-out pairs, each number with its 95 % interval.
+
+    Reward accuracy and margin are DPO's: how often, and by how much, beta times the log-ratio of the chosen
+    answer exceeds that of the rejected one. Before training both policies are the same, so there is nothing
+    to compare.
+    """
+    margins = [
+        beta * ((a_c - b_c) - (a_r - b_r))
+        for b_c, b_r, a_c, a_r in zip(
+            before.chosen_logps, before.rejected_logps, after.chosen_logps, after.rejected_logps, strict=True
+        )
+    ]
+    return {
+        "pairs": len(pairs),
+        "reward_accuracy": {
+            "before": None,
+            "after": asdict(wilson(sum(m > 0 for m in margins), len(margins))),
+        },
+        "reward_margin": {"before": None, "after": asdict(mean(margins))},
+        "prefers_chosen": {"before": asdict(_preferred(before)), "after": asdict(_preferred(after))},
+        "chosen_logp": {
+            "before": asdict(mean(before.chosen_logps)),
+            "after": asdict(mean(after.chosen_logps)),
+        },
+        "rejected_logp": {
+            "before": asdict(mean(before.rejected_logps)),
+            "after": asdict(mean(after.rejected_logps)),
+        },
+    }
+
+
+def _preferred(scored: Scores) -> Estimate:
+    won = sum(c > r for c, r in zip(scored.chosen_logps, scored.rejected_logps, strict=True))
+    return wilson(won, len(scored.chosen_logps))
+
+
+@contextmanager
+def _inference(model: PeftModel, adapter: bool) -> Iterator[None]:
+    """Evaluation mode without gradients, with or without the adapter; the mode is put back afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), nullcontext() if adapter else model.disable_adapter():
+            yield
+    finally:
+        model.train(training)

@@ -1,0 +1,115 @@
+"""What a training prints: the account of the rows before it, and what changed after it."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
+
+from kalign.data.ledger import EXEMPT, Summary
+
+UNITS = {
+    "reward_accuracy": (
+        "reward accuracy",
+        "share of pairs whose chosen answer gained more likelihood than the rejected one",
+    ),
+    "reward_margin": ("reward margin", "how much more it gained: difference of the log-ratios, times beta"),
+    "prefers_chosen": (
+        "prefers chosen",
+        "share of pairs whose chosen answer is the likelier one (longer answers are less likely)",
+    ),
+    "chosen_logp": ("log-prob of chosen", "nats, summed over an answer"),
+    "rejected_logp": ("log-prob of rejected", "the same for the rejected one"),
+}
+
+
+def print_ledger(console: Console, account: Summary, path: Path) -> None:
+    """The rows, added up: every one is trained on, held out, or dropped for a reason."""
+    table = Table(title="Pair ledger", title_justify="left")
+    table.add_column("rows")
+    table.add_column("count", justify="right")
+    for name, count in account.facts.items():
+        table.add_row(f"[dim]{name}[/dim]", f"[dim]{count:,}[/dim]")
+    table.add_row("read", f"{account.rows:,}")
+    table.add_row("= trained on", f"{account.train:,}")
+    table.add_row("+ held out", f"{account.eval:,}")
+    for reason, count in account.dropped.items():
+        table.add_row(
+            f"+ dropped: {reason.replace('_', ' ')}", f"{count:,}", style="" if reason in EXEMPT else "red"
+        )
+    for suspect, count in account.suspects.items():
+        table.add_row(f"suspects kept: {suspect.replace('_', ' ')}", f"{count:,}", style="yellow")
+    if account.truncated:
+        table.add_row("truncated answers", f"{account.truncated:,}", style="yellow")
+    console.print(table)
+    if account.mean_length_gap is not None and account.chosen_longer_share is not None:
+        console.print(
+            f"The chosen answer is longer in {account.chosen_longer_share:.0%} of the pairs, by "
+            f"{account.mean_length_gap:+.1f} "
+            f"tokens on average (DPO learns length too). Every row: {path}"
+        )
+
+
+def print_comparison(console: Console, changed: Mapping[str, Any]) -> None:
+    """The held-out pairs before and after, with 95 % intervals."""
+    table = Table(title=f"Held-out pairs ({changed['pairs']}), with 95 % intervals", title_justify="left")
+    table.add_column("")
+    table.add_column("before", justify="right")
+    table.add_column("after", justify="right")
+    for key, (name, _) in UNITS.items():
+        table.add_row(name, _spelled(changed[key]["before"]), _spelled(changed[key]["after"]))
+    console.print(table)
+    for name, meaning in UNITS.values():
+        console.print(f"[dim]{name}: {meaning}[/dim]")
+
+
+def print_answers(console: Console, answers: Sequence[Mapping[str, str]]) -> None:
+    """The model's own answers to held-out prompts, side by side."""
+    if not answers:
+        return
+    table = Table(title="Answers to held-out prompts (greedy)", title_justify="left", show_lines=True)
+    for column in ("prompt", "before", "after"):
+        table.add_column(column, ratio=1, overflow="fold")
+    for answer in answers:
+        table.add_row(answer["prompt"], answer["before"], answer["after"])
+    console.print(table)
+
+
+class Progress(ProgressCallback):
+    """transformers' progress bar, with the few numbers that matter instead of a dictionary in the middle of
+    it."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Write one line for each log."""
+        if not state.is_world_process_zero or self.training_bar is None or not logs:
+            return
+        prefix = "eval_" if "eval_loss" in logs else ""
+        if f"{prefix}loss" not in logs:
+            return
+        numbers = {
+            "loss": logs[f"{prefix}loss"],
+            "margin": logs[f"{prefix}rewards/margins"],
+            "accuracy": logs[f"{prefix}rewards/accuracies"],
+        }
+        spelled = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
+        what = "held out" if prefix else "training"
+        self.training_bar.write(
+            f"step {state.global_step:>4}/{state.max_steps}  {what}  {spelled}", file=sys.stderr
+        )
+
+
+def _spelled(estimate: Mapping[str, float] | None) -> str:
+    if estimate is None:
+        return "-"
+    digits = 1 if abs(estimate["value"]) >= 10 else 3
+    return f"{estimate['value']:.{digits}f} [{estimate['low']:.{digits}f}, {estimate['high']:.{digits}f}]"

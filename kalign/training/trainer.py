@@ -1,0 +1,113 @@
+"""TRL's DPOTrainer with three seams: our tokens go in untouched, our order decides the batches, no loss
+passes unseen.
+
+The loss, the reference pass, the metrics and the loop stay TRL's. `_prepare_dataset` is private to TRL: a
+test fails when an upgrade stops calling it.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from accelerate.data_loader import prepare_data_loader
+from datasets import Dataset
+from torch.utils.data import DataLoader, Sampler
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import DPOTrainer
+
+from kalign.errors import NumericError
+
+
+class StepOrder(Sampler[int]):
+    """The order in which pairs are seen: shuffled anew each epoch, the same for every number of devices.
+
+    An epoch is filled up to whole optimizer steps with pairs from its own beginning, so that no pair is left
+    out and every step sees equally many; `epoch` is set before each epoch begins.
+
+    Args:
+        pairs: how many there are.
+        pairs_per_step: how many one optimizer step sees over all devices.
+    """
+
+    def __init__(self, pairs: int, *, pairs_per_step: int, seed: int) -> None:
+        self.pairs = pairs
+        self.pairs_per_step = pairs_per_step
+        self.seed = seed
+        self.epoch = 0
+
+    @property
+    def repeated(self) -> int:
+        """How many pairs are seen once more to fill the last step of an epoch."""
+        return -self.pairs % self.pairs_per_step
+
+    def __len__(self) -> int:
+        return self.pairs + self.repeated
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.pairs, generator=generator).tolist()
+        while len(order) < len(self):
+            order += order[: len(self) - len(order)]
+        return iter(order)
+
+
+class Epochs(TrainerCallback):
+    """Tells the order which epoch begins: Accelerate does not reach it when a resumed epoch begins in its
+    middle."""
+
+    def __init__(self, order: StepOrder) -> None:
+        self.order = order
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Set the epoch that is about to be shuffled."""
+        self.order.epoch = int(state.epoch or 0)
+
+
+class PairTrainer(DPOTrainer):
+    """DPOTrainer on pairs that are tokenised already."""
+
+    def __init__(self, *arguments: Any, order: StepOrder, **options: Any) -> None:
+        self.order = order
+        super().__init__(*arguments, **options)
+        # TRL turns adapters on a quantised base into bfloat16, where small steps round to nothing
+        # (https://github.com/huggingface/peft/issues/2889); the master weights stay float32 here.
+        for weight in self.model.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.float()
+
+    def _prepare_dataset(self, dataset: Dataset, *arguments: Any, **options: Any) -> Dataset:
+        return dataset  # TRL would tokenise again
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> StepOrder:
+        return self.order
+
+    def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None) -> DataLoader[Any]:
+        """All held-out pairs on every device: in shards of unequal size, some pairs would count twice."""
+        dataset = eval_dataset if isinstance(eval_dataset, Dataset) else self.eval_dataset
+        loader = DataLoader(dataset, batch_size=self.args.eval_batch_size, collate_fn=self.data_collator)
+        prepared: DataLoader[Any] = prepare_data_loader(
+            loader, device=self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
+        )
+        return prepared
+
+    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
+        """TRL's loss, refused when it is no number.
+
+        Raises:
+            NumericError: the loss is NaN or infinite; nothing was changed by it.
+        """
+        result = super().compute_loss(*arguments, **options)
+        loss = result[0] if isinstance(result, tuple) else result
+        if not torch.isfinite(loss).all():
+            raise NumericError(
+                f"the loss is {loss.item()} after step {self.state.global_step}; the last checkpoint is "
+                "untouched. Lower "
+                "trainer.learning_rate, or use model.dtype=float32 trainer.bf16=false to see whether the "
+                "numbers overflow"
+            )
+        return result
+
+    def create_model_card(self, *arguments: Any, **options: Any) -> None:
+        """Write none: TRL's card would say less than the run folder does."""
