@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -35,11 +36,12 @@ def train(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import compose
 
     recipe = compose.load(words)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an unused CPU kernel
     from rich.console import Console
 
     from kalign.training import dpo  # only now: composing and refusing never wait for torch
 
-    run = dpo.train(recipe, Console(stderr=flags.json, highlight=False))
+    run = dpo.train(recipe, Console(stderr=flags.json, highlight=False, markup=False))
     if flags.json and int(os.environ.get("RANK", "0")) == 0:
         print(run.result.read_text(encoding="utf-8"), end="")
     return 0
@@ -94,8 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kalign",
         description="From the description of a culture to a language model that behaves well in it.",
-        epilog="exit codes: 0 ok, 2 usage or configuration, 3 data, 4 integrity, 6 numbers, 7 disk or memory, "
-        "75 interrupted (run the same command again)",
+        epilog="exit codes: 0 ok, 2 usage or configuration, 3 data, 4 integrity, 6 numbers, 7 disk or "
+        "memory, 75 interrupted (run the same command again)",
     )
     parser.add_argument("--version", action="version", version=f"kalign {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -106,8 +108,8 @@ def _parser() -> argparse.ArgumentParser:
             description=f"{(command.run.__doc__ or '').strip()}",
             usage=f"kalign {name} [recipe=NAME] [KEY=VALUE ...] [--json] [--debug]"
             + (" [-m]" if name == "train" else ""),
-            epilog="Words are settings: recipe=NAME or recipe=path/mine.yaml, then KEY=VALUE; 'kalign show' prints "
-            f"every key. Example: {command.example}",
+            epilog="Words are settings: recipe=NAME or recipe=path/mine.yaml, then KEY=VALUE; 'kalign show' "
+            f"prints every key. Example: {command.example}",
         )
         sub.add_argument(
             "--json",

@@ -51,7 +51,7 @@ def read_jsonl(path: Path, *, own: bool = False) -> Iterator[tuple[int, Row]]:
                 continue
             if own and not line.endswith(b"\n") and _torn(text):
                 return
-            yield number, parse_object(text, where)
+            yield number, parse_object(text.rstrip("\r\n"), where)
             seen += 1
     if not seen and not own:
         raise DataError(f"{path} is empty; it should hold one JSON object a line")

@@ -178,7 +178,7 @@ def _hydra_defaults(written: Any, path: Path) -> list[Any]:
     return [*parents, *({group: option} for group, option in choices.items())]
 
 
-def keys(schema: type = Recipe, prefix: str = "") -> dict[str, Any]:
+def every_key(schema: type = Recipe, prefix: str = "") -> dict[str, Any]:
     """Every dotted key of the schema with its type; a dict of blocks is `mix.*`."""
     found: dict[str, Any] = {}
     hints = typing.get_type_hints(schema)
@@ -186,9 +186,9 @@ def keys(schema: type = Recipe, prefix: str = "") -> dict[str, Any]:
         key, kind = prefix + part.name, hints[part.name]
         found[key] = kind
         if dataclasses.is_dataclass(kind):
-            found |= keys(cast(type, kind), key + ".")
+            found |= every_key(cast(type, kind), key + ".")
         elif typing.get_origin(kind) is dict:
-            found |= keys(typing.get_args(kind)[1], key + ".*.")
+            found |= every_key(typing.get_args(kind)[1], key + ".*.")
     return found
 
 
@@ -224,7 +224,7 @@ def _check_choice(group: str, option: str, options: Collection[str], otherwise: 
 
 
 def _check_known(key: str, where: str) -> None:
-    known = keys()
+    known = every_key()
     generic = re.sub(r"^data\.mix\.[^.]+", "data.mix.*", key)
     if generic in known or generic == "data.mix.*":
         return

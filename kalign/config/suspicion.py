@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from kalign.errors import ConfigError
 
@@ -39,12 +41,13 @@ def parse(path: Path) -> dict[str, Any]:
         )
     try:
         _count_nodes(path, raw)
-        content = yaml.safe_load(raw)
-    except (yaml.YAMLError, UnicodeDecodeError) as wrong:
+        # OmegaConf's loader refuses a key that stands twice, and reads 1e-4 as a number
+        content = OmegaConf.to_container(OmegaConf.create(raw.decode("utf-8")))
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as wrong:
         raise ConfigError(f"{path} is no YAML: {' '.join(str(wrong).split())}") from wrong
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no settings; write lines such as 'name: {path.stem}'")
-    return content
+    return {str(key): value for key, value in content.items()}
 
 
 def _count_nodes(path: Path, raw: bytes) -> None:

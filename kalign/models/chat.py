@@ -63,9 +63,14 @@ class Chat:
         self._control = _control_tokens(tokenizer)
         probe = (Message(role="user", content="가"),)
         answer = (Message(role="assistant", content="나"),)
-        self.turn_end = turn_end or self._written_behind(probe, answer)
-        self.turn_end_id = self._single_id(self.turn_end)
-        self._pair(probe, answer)
+        try:
+            self.turn_end = turn_end or self._written_behind(probe, answer)
+            self.turn_end_id = self._single_id(self.turn_end)
+            self._pair(probe, answer)
+        except (
+            UnusableTriplet
+        ) as wrong:  # what the simplest conversation breaks, every other one would break too
+            raise DataError(f"{tokenizer.name_or_path}: {wrong}; mend its chat template") from wrong
 
     @property
     def template_sha256(self) -> str:

@@ -1,6 +1,5 @@
 """Where a model's files are, whether they may be trusted, and loading them exactly as the recipe says."""
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bitsandbytes.nn import Linear4bit
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -176,6 +177,7 @@ def load_model(
             quantization_config=quantised,
             device_map={"": device} if quantised is not None else None,
         )
+    _keep_differentiable(loaded)
     text_config = loaded.config.get_text_config()
     dropping = {name: getattr(text_config, name, 0) for name in DROPOUTS}  # families spell it differently
     if any(dropping.values()):
@@ -187,6 +189,18 @@ def load_model(
         )
     loaded.config.use_cache = False
     return loaded
+
+
+def _keep_differentiable(model: PreTrainedModel) -> None:
+    """Keep 4-bit weights in the layout that gradients pass through.
+
+    On CPUs with AVX512-BF16, bitsandbytes 0.50 repacks them for inference the first time they are used in
+    evaluation mode, and training goes on with the repacked ones: every gradient behind them is then silently
+    wrong.
+    """
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
 
 
 def base_identity(located: Located) -> dict[str, Any]:
@@ -215,7 +229,7 @@ def _explained(located: Located) -> Iterator[None]:
         raise ResourceError(
             f"{located.name} does not fit into memory; use adapter=qlora, or a smaller model"
         ) from wrong
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as wrong:
+    except (OSError, ValueError, KeyError, SafetensorError) as wrong:
         said = " ".join(str(wrong).split())[:300]
         if located.folder is None:
             raise ResourceError(

@@ -27,7 +27,7 @@ TEMPLATE = (
 # Words keep the space before them; digits stand alone, so that numbers of laws and telephones are spelled
 # out.
 SPLIT = Regex(r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
-EPOCHS, BATCH, PEAK_RATE, SEED = 3, 16, 2e-3, 7
+EPOCHS, BATCH, PEAK_RATE, SEED = 40, 16, 2e-3, 7
 
 
 def build_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:

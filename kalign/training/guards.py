@@ -66,10 +66,10 @@ class FirstStep(TrainerCallback):
         if state.global_step != 1 or not logs or "loss" not in logs:
             return
         margin, loss = logs["rewards/margins"], logs["loss"]
-        off = abs(margin) > self.tolerance
+        right = abs(margin) <= self.tolerance  # put this way round, because no comparison with NaN holds
         if self.expected is not None:
-            off = off or abs(loss - self.expected) > self.tolerance * max(1.0, self.expected)
-        if off:
+            right = right and abs(loss - self.expected) <= self.tolerance * max(1.0, self.expected)
+        if not right:
             wanted = "" if self.expected is None else f" and the loss {self.expected:.6f}"
             raise NumericError(
                 f"the first step has margin {margin:.6f} and loss {loss:.6f}, but before training the "

@@ -54,7 +54,9 @@ def wilson(hits: int, total: int) -> Estimate:
     share, square = hits / total, Z**2
     middle = (share + square / (2 * total)) / (1 + square / total)
     half = Z / (1 + square / total) * math.sqrt(share * (1 - share) / total + square / (4 * total**2))
-    return Estimate(value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
+    return Estimate(
+        value=share, low=max(0.0, min(share, middle - half)), high=min(1.0, max(share, middle + half))
+    )
 
 
 def mean(values: Sequence[float]) -> Estimate:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
 from kalign.data.ledger import EXEMPT, Summary
@@ -32,7 +33,7 @@ def print_ledger(console: Console, account: Summary, path: Path) -> None:
     table.add_column("rows")
     table.add_column("count", justify="right")
     for name, count in account.facts.items():
-        table.add_row(f"[dim]{name}[/dim]", f"[dim]{count:,}[/dim]")
+        table.add_row(name, f"{count:,}", style="dim")
     table.add_row("read", f"{account.rows:,}")
     table.add_row("= trained on", f"{account.train:,}")
     table.add_row("+ held out", f"{account.eval:,}")
@@ -49,7 +50,8 @@ def print_ledger(console: Console, account: Summary, path: Path) -> None:
         console.print(
             f"The chosen answer is longer in {account.chosen_longer_share:.0%} of the pairs, by "
             f"{account.mean_length_gap:+.1f} "
-            f"tokens on average (DPO learns length too). Every row: {path}"
+            f"tokens on average (DPO learns length too). Every row: {path}",
+            soft_wrap=True,
         )
 
 
@@ -63,7 +65,7 @@ def print_comparison(console: Console, changed: Mapping[str, Any]) -> None:
         table.add_row(name, _spelled(changed[key]["before"]), _spelled(changed[key]["after"]))
     console.print(table)
     for name, meaning in UNITS.values():
-        console.print(f"[dim]{name}: {meaning}[/dim]")
+        console.print(f"{name}: {meaning}", style="dim", soft_wrap=True)
 
 
 def print_answers(console: Console, answers: Sequence[Mapping[str, str]]) -> None:
@@ -74,7 +76,7 @@ def print_answers(console: Console, answers: Sequence[Mapping[str, str]]) -> Non
     for column in ("prompt", "before", "after"):
         table.add_column(column, ratio=1, overflow="fold")
     for answer in answers:
-        table.add_row(answer["prompt"], answer["before"], answer["after"])
+        table.add_row(*(Text(answer[column]) for column in ("prompt", "before", "after")))
     console.print(table)
 
 

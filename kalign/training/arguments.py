@@ -1,0 +1,105 @@
+"""What TRL, the tracker and the launch are told: everything that decides something is stated, and checked."""
+
+import dataclasses
+import logging
+import os
+import warnings
+
+import datasets
+import torch
+import transformers
+from accelerate import PartialState
+from trl import DPOConfig
+
+from kalign.config import Recipe
+from kalign.errors import ConfigError
+from kalign.runs import Run
+
+
+def calm() -> None:
+    """Let the libraries report only what a user has to act on, and send nothing about the user anywhere."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    transformers.logging.set_verbosity_error()
+    datasets.disable_progress_bars()
+    logging.getLogger("accelerate").setLevel(logging.ERROR)
+    warnings.filterwarnings(
+        "ignore", category=FutureWarning, module="(transformers|trl|peft|accelerate|torch)"
+    )
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")
+
+
+def dpo_config(recipe: Recipe, run: Run) -> DPOConfig:
+    """TRL's arguments for a recipe: every setting that decides something is stated, none is left to TRL's
+    defaults.
+
+    Raises:
+        ConfigError: this machine cannot do what the recipe asks for.
+    """
+    settings = dataclasses.asdict(recipe.trainer)
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    accumulation = recipe.trainer.accumulation(world_size)
+    del settings["pairs_per_step"]
+    if world_size == 1 and torch.cuda.device_count() > 1:
+        raise ConfigError(
+            f"{torch.cuda.device_count()} GPUs are visible to one process; start one process for each with "
+            f"'accelerate launch train.py recipe={recipe.name}', or show one with CUDA_VISIBLE_DEVICES=0"
+        )
+    if settings["bf16"] and not torch.cuda.is_available():
+        raise ConfigError(
+            "trainer.bf16=true needs a GPU, and none is here; use trainer.bf16=false model.dtype=float32"
+        )
+    loss = dataclasses.asdict(recipe.loss) | {"loss_type": recipe.loss.losses()}
+    return DPOConfig(
+        **settings,
+        **loss,
+        output_dir=str(run.checkpoints),
+        use_cpu=not torch.cuda.is_available(),  # without it, several processes on CPUs do not find each other
+        gradient_accumulation_steps=accumulation,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        max_length=None,  # kalign's pairs fit already
+        disable_dropout=False,  # TRL's default would set lora_dropout to 0
+        data_seed=recipe.trainer.seed,
+        save_strategy="steps",
+        logging_first_step=True,
+        logging_nan_inf_filter=False,  # would report a loss that is no number as 0
+        ddp_find_unused_parameters=False,
+        report_to=_tracker(recipe, run),
+        run_name=run.path.name,
+    )
+
+
+def connected() -> PartialState:
+    """All processes of this launch, connected.
+
+    Raises:
+        ConfigError: fewer are connected than were started; each would train by itself into the same folder.
+    """
+    ranks = PartialState()
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if ranks.num_processes != started:
+        raise ConfigError(
+            f"{started} processes were started, but {ranks.num_processes} take part in the training; start "
+            "them with torchrun "
+            "or with 'accelerate launch --multi_gpu'"
+        )
+    return ranks
+
+
+def _tracker(recipe: Recipe, run: Run) -> str:
+    """Tell the tracker, through the variables it reads, which run this is; a repeated command continues its
+    curves."""
+    if recipe.tracker.name == "wandb":
+        told = {
+            "WANDB_PROJECT": recipe.tracker.project,
+            "WANDB_RUN_ID": run.path.name,
+            "WANDB_RESUME": "allow",
+            "WANDB_MODE": recipe.tracker.mode,
+            "WANDB_DIR": str(run.path),
+        }
+        if recipe.tracker.group:
+            told["WANDB_RUN_GROUP"] = recipe.tracker.group
+        os.environ.update(told)
+    elif recipe.tracker.name == "tensorboard":
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.path / "tensorboard")
+    return recipe.tracker.name

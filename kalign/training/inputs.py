@@ -1,0 +1,68 @@
+"""What a run is made from: pairs, ledger, and the manifest that says so; made once, by the first process."""
+
+import dataclasses
+import json
+from typing import Any
+
+import pyarrow
+from rich.console import Console
+
+from kalign import files, runs
+from kalign.config import Recipe
+from kalign.config.compose import as_yaml
+from kalign.data import build, ledger
+from kalign.data.build import Pairs
+from kalign.errors import IntegrityError
+from kalign.models import loading
+from kalign.models.chat import Chat
+from kalign.models.loading import Located
+from kalign.runs import Run
+from kalign.training import report
+
+PAIR_COLUMNS = {name: pyarrow.list_(pyarrow.int32()) for name in ("prompt_ids", "chosen_ids", "rejected_ids")}
+
+
+def prepare(recipe: Recipe, run: Run, located: Located, chat: Chat, console: Console) -> Pairs:
+    """Make the pairs, write ledger, manifest and tokens, and refuse data or inputs that cannot be trained
+    on."""
+    pairs = build.build(recipe.data, chat)
+    ledger.write(run.ledger, pairs.lines)
+    report.print_ledger(console, pairs.summary, run.ledger)
+    build.require_acceptable(pairs, recipe.data)
+    inputs = {
+        "data": pairs.identity,
+        "template_sha256": chat.template_sha256,
+        "tokenizer_sha256": chat.tokenizer_sha256,
+        "base": loading.base_identity(located),
+    }
+    if run.manifest.exists():
+        runs.require_same(recorded(run)["inputs"], inputs, run)
+    else:
+        (run.path / "recipe.yaml").write_text(as_yaml(recipe), encoding="utf-8")
+        manifest = {
+            "fingerprint": runs.fingerprint({"recipe": recipe.determining(), "inputs": inputs}),
+            "inputs": inputs,
+            "ledger": pairs.summary.as_dict(),
+            "versions": runs.versions(),
+            "git_commit": runs.git_commit(),
+            "recipe": dataclasses.asdict(recipe),
+        }
+        files.write_json(run.manifest, manifest)
+    for name, some in (("train", pairs.train), ("eval", pairs.held_out)):
+        files.write_parquet(run.pairs / f"{name}.parquet", (pair.columns() for pair in some), PAIR_COLUMNS)
+    return pairs
+
+
+def recorded(run: Run) -> dict[str, Any]:
+    """The manifest that the run was started with.
+
+    Raises:
+        IntegrityError: it cannot be read.
+    """
+    try:
+        recorded: dict[str, Any] = json.loads(run.manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as wrong:
+        raise IntegrityError(
+            f"{run.manifest} is damaged ({wrong}); remove {run.path} and run the same command again"
+        ) from wrong
+    return recorded

@@ -1,0 +1,111 @@
+"""What a run ends with: held-out pairs and a few answers, before and after, in a file and on the screen."""
+
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from kalign import files, runs
+from kalign.config import Recipe
+from kalign.data import sources
+from kalign.data.build import Pair, Pairs
+from kalign.models.chat import Chat
+from kalign.records import text
+from kalign.runs import Run
+from kalign.training import held_out, inputs, report
+from kalign.training.held_out import Scores
+from kalign.training.trainer import PairTrainer
+
+
+def look(
+    recipe: Recipe, trainer: PairTrainer, chat: Chat, pairs: Pairs, *, adapter: bool
+) -> tuple[Scores, list[str]]:
+    """Score the held-out pairs and let the model answer some of their prompts."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    autocast = trainer.accelerator.autocast
+    scored = held_out.scores(
+        model,
+        pairs.held_out,
+        pad=int(chat.tokenizer.pad_token_id),
+        batch=recipe.trainer.per_device_eval_batch_size,
+        adapter=adapter,
+        autocast=autocast,
+    )
+    said = held_out.answers(
+        model,
+        [pair.prompt_ids for pair in _shown(recipe, pairs)],
+        chat.tokenizer,
+        turn_end=chat.turn_end_id,
+        max_new_tokens=recipe.evaluation.max_new_tokens,
+        adapter=adapter,
+        autocast=autocast,
+    )
+    return scored, said
+
+
+def save_adapter(run: Run, trainer: PairTrainer, chat: Chat) -> None:
+    """Write the adapter beside the tokenizer and template that it was trained with."""
+    trainer.model.save_pretrained(run.adapter)
+    chat.tokenizer.save_pretrained(run.adapter)
+    (run.adapter / "README.md").unlink()  # PEFT's card says nothing of this run
+
+
+def conclude(
+    recipe: Recipe,
+    run: Run,
+    trainer: PairTrainer,
+    pairs: Pairs,
+    before: tuple[Scores, list[str]],
+    after: tuple[Scores, list[str]],
+    seconds: float,
+) -> None:
+    """Write curves and result; the result comes last, because it is what makes a run finished."""
+    files.write_jsonl(run.history, trainer.state.log_history)
+    compared = None
+    if pairs.held_out:
+        compared = held_out.comparison(pairs.held_out, before[0], after[0], beta=recipe.loss.beta)
+    shown = [
+        {"prompt": text(pair.triplet.prompt), "before": old, "after": new}
+        for pair, old, new in zip(_shown(recipe, pairs), before[1], after[1], strict=True)
+    ]
+    result = {
+        "run": run.path.name,
+        "adapter": str(run.adapter),
+        "adapter_sha256": files.sha256(run.adapter / "adapter_model.safetensors"),
+        "steps": trainer.state.global_step,
+        "seconds": round(seconds, 1),  # of this call; an interrupted run's earlier calls are not in it
+        "train_pairs": pairs.summary.train,
+        "held_out": compared,
+        "answers": shown,
+    }
+    files.write_json(run.result, result)
+
+
+def say(run: Run, console: Console) -> None:
+    """Print the tables of a finished run, and where everything lies."""
+    result = json.loads(run.result.read_text(encoding="utf-8"))
+    if result["held_out"]:
+        report.print_comparison(console, result["held_out"])
+    report.print_answers(console, result["answers"])
+    console.print(
+        f"Adapter: {run.adapter} ({result['steps']} steps, {result['seconds']:.0f} s)",
+        soft_wrap=True,
+    )
+    console.print(f"Curves: {run.history} · result: {run.result} · every row: {run.ledger}", soft_wrap=True)
+    console.print(
+        f"Next: kalign train recipe={run.path.name.rsplit('-', 1)[0]} loss.beta=0.3, or data.path=YOUR.jsonl",
+        soft_wrap=True,
+    )
+
+
+def say_finished(recipe: Recipe, run: Run, console: Console) -> None:
+    """Say that there is nothing left to do, unless the data are no longer those that were trained on."""
+    digests = {name: sources.digest(source) for name, source in recipe.data.sources().items()}
+    recorded = {name: noted["sha256"] for name, noted in inputs.recorded(run)["inputs"]["data"].items()}
+    runs.require_same({"data": recorded}, {"data": digests}, run)
+    console.print(f"{run.path} is finished; nothing was changed. Remove it to train again.", soft_wrap=True)
+    say(run, console)
+
+
+def _shown(recipe: Recipe, pairs: Pairs) -> Sequence[Pair]:
+    return pairs.held_out[: recipe.evaluation.generations]

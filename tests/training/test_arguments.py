@@ -1,0 +1,39 @@
+import pytest
+
+from kalign.config import compose
+from kalign.errors import ConfigError
+from kalign.runs import Run
+from kalign.training import arguments
+
+
+def test_processes_that_do_not_find_each_other_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    assert arguments.connected().num_processes == 1
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="2 processes were started, but 1 take part"):
+        arguments.connected()
+
+
+def test_the_number_of_devices_changes_the_accumulation_and_never_the_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = compose.load(["trainer.pairs_per_step=48", "trainer.per_device_train_batch_size=4"])
+    for devices, passes in ((1, 12), (2, 6), (3, 4), (12, 1)):
+        assert recipe.trainer.accumulation(devices) == passes
+    with pytest.raises(ConfigError, match="use 40 or 60"):
+        recipe.trainer.accumulation(5)
+    with pytest.raises(ConfigError, match="use 64 or 128"):
+        recipe.trainer.accumulation(16)
+
+
+def test_what_trl_is_told_states_what_its_defaults_would_get_wrong(tmp_path: object) -> None:
+    from pathlib import Path
+
+    args = arguments.dpo_config(compose.load(["recipe=tiny"]), Run(Path(str(tmp_path))))
+    assert args.disable_dropout is False
+    assert args.logging_nan_inf_filter is False
+    assert args.max_length is None
+    assert args.loss_type == ["sigmoid"]
+    assert args.report_to == []
+    assert args.learning_rate == 1e-3
