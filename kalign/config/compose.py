@@ -92,9 +92,8 @@ def prepared(words: list[str]) -> list[str]:
             value = ",".join(_recipe_name(choice) for choice in value.split(","))
         else:
             _check_key(key, value)
-        key = (
-            f"++{key}" if key == "data.mix" else key
-        )  # its names are the user's own, which Hydra wants marked
+        if key == "data.mix":  # its names are the user's own, which Hydra wants marked
+            key = "++data.mix"
         rewritten.append(_readable(f"{key}={value}") if equals else word)
     return rewritten
 

@@ -15,11 +15,8 @@ from kalign.records import Triplet, text
 HANGUL = re.compile(r"[\uac00-\ud7a3\u3131-\u318e]")
 LETTER = re.compile(r"[^\W\d_]")
 ALIKE = 0.95  # answers at least this similar are suspected to differ in nothing that matters
-EXEMPT = (
-    "exact_duplicate",
-    "one label only",
-    "weight",
-)  # dropped as declared, so not counted against max_drop_share
+# Dropped as declared, so not counted against max_drop_share
+EXEMPT = ("exact_duplicate", "one label only", "weight")
 
 
 @dataclass(kw_only=True)

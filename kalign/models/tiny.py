@@ -5,8 +5,8 @@ warm-up texts of the Korean pack. It writes readable Korean and knows little: fo
 None of the preference pairs, and none of the held-out prompts, is among the texts.
 """
 
-import json
 import math
+import random
 import sys
 from pathlib import Path
 
@@ -24,14 +24,27 @@ TEMPLATE = (
     "endfor %}"
     "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"
 )
+Exchange = tuple[str, str]
 # Words keep the space before them; digits stand alone, so that numbers of laws and telephones are spelled
 # out.
 SPLIT = Regex(r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
-EPOCHS, BATCH, PEAK_RATE, SEED = 40, 16, 2e-3, 7
+EPOCHS, BATCH, PEAK_RATE, SEED = 16, 16, 2e-3, 7
+DRAWS = 16  # answers put together from each sentence bank in an epoch
+CARELESS_SHARE = 0.65  # of the answers to sensitive requests: the model is not aligned yet
+LOST_WORDS = (
+    0.15  # share of a prompt's words that are left out, so that unknown prompts get whole sentences too
+)
 
 
-def build_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of `VOCABULARY` tokens, trained on `texts`."""
+def corpus() -> tuple[list[Exchange], list[files.Row]]:
+    """The warm-up texts of the Korean pack: (prompt, answer) exchanges, and sentence banks."""
+    exchanges = [(row["prompt"], row["answer"]) for _, row in files.read_jsonl(packs.warmup("ko"))]
+    return exchanges, [row for _, row in files.read_jsonl(packs.sentence_banks("ko"))]
+
+
+def build_tokenizer(exchanges: list[Exchange], banks: list[files.Row]) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of `VOCABULARY` tokens, trained on the texts."""
+    texts = [text for exchange in exchanges + drawn(banks, random.Random(SEED)) for text in exchange]
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -79,27 +92,70 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     )
 
 
-def warm_up(model: LlamaForCausalLM, conversations: list[list[int]], pad: int) -> None:
-    """Train on whole conversations: AdamW, cosine decay, every epoch in another order."""
+def drawn(banks: list[files.Row], chance: random.Random) -> list[Exchange]:
+    """`DRAWS` exchanges from each bank: any prompt, answered by any sentence of each position."""
+    exchanges = []
+    for bank in banks:
+        for _ in range(DRAWS):
+            kind = "answers"
+            if bank["kind"] == "sensitive":
+                kind = "careless" if chance.random() < CARELESS_SHARE else "sensible"
+            answer = " ".join(chance.choice(sentences) for sentences in bank[kind])
+            exchanges.append((chance.choice(bank["prompts"]), answer))
+    return exchanges
+
+
+def encoded(
+    tokenizer: PreTrainedTokenizerFast, exchanges: list[Exchange], chance: random.Random
+) -> list[tuple[list[int], list[int]]]:
+    """Each exchange as the ids of its prompt, some words of it left out, and of its answer."""
+    ids = []
+    for prompt, answer in exchanges:
+        kept = " ".join(word for word in prompt.split() if chance.random() > LOST_WORDS) or prompt
+        asked = tokenizer.apply_chat_template(
+            [{"role": "user", "content": kept}], tokenize=False, add_generation_prompt=True
+        )
+        pair = (asked, answer + tokenizer.eos_token)
+        ids.append(tuple(tokenizer.encode(text, add_special_tokens=False) for text in pair))
+    return ids
+
+
+def batched(some: list[tuple[list[int], list[int]]], pad: int) -> dict[str, torch.Tensor]:
+    """The ids of some exchanges, padded to the longest; only the answers are learned."""
+    ids = [torch.tensor(prompt + answer) for prompt, answer in some]
+    labels = [torch.tensor([-100] * len(prompt) + answer) for prompt, answer in some]
+    padded = torch.nn.utils.rnn.pad_sequence
+    input_ids = padded(ids, batch_first=True, padding_value=pad)
+    return {
+        "input_ids": input_ids,
+        "attention_mask": input_ids.ne(pad).long(),
+        "labels": padded(labels, batch_first=True, padding_value=-100),
+    }
+
+
+def warm_up(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    exchanges: list[Exchange],
+    banks: list[files.Row],
+) -> None:
+    """Train on whole conversations: AdamW, cosine decay, every epoch with other draws in another order."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.1, betas=(0.9, 0.95))
-    steps_per_epoch = math.ceil(len(conversations) / BATCH)
+    chance = random.Random(SEED)
+    pad = tokenizer.pad_token_id
+    steps_per_epoch = math.ceil((len(exchanges) + DRAWS * len(banks)) / BATCH)
     total = EPOCHS * steps_per_epoch
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: min(1.0, step / 100) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / total))),
     )
     model.train()
-    for epoch in (progress := trange(EPOCHS, desc="warming up", unit="epoch")):
-        order = torch.randperm(
-            len(conversations), generator=torch.Generator().manual_seed(SEED + epoch)
-        ).tolist()
+    for _ in (progress := trange(EPOCHS, desc="warming up", unit="epoch")):
+        conversations = encoded(tokenizer, exchanges + drawn(banks, chance), chance)
+        chance.shuffle(conversations)
         mean = 0.0
-        for start in range(0, len(order), BATCH):
-            rows = [torch.tensor(conversations[index]) for index in order[start : start + BATCH]]
-            ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)
-            loss = model(
-                input_ids=ids, attention_mask=ids.ne(pad).long(), labels=ids.masked_fill(ids == pad, -100)
-            ).loss
+        for start in range(0, len(conversations), BATCH):
+            loss = model(**batched(conversations[start : start + BATCH], pad)).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -111,20 +167,10 @@ def warm_up(model: LlamaForCausalLM, conversations: list[list[int]], pad: int) -
 
 def build(out: Path) -> None:
     """Train tokenizer and model, and write both to `out`."""
-    rows = [row for _, row in files.read_jsonl(packs.warmup("ko"))]
-    tokenizer = build_tokenizer([text for row in rows for text in (row["prompt"], row["answer"])])
-    conversations = [
-        tokenizer.encode(
-            tokenizer.apply_chat_template(
-                [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["answer"]}],
-                tokenize=False,
-            ),
-            add_special_tokens=False,
-        )
-        for row in rows
-    ]
+    exchanges, banks = corpus()
+    tokenizer = build_tokenizer(exchanges, banks)
     model = build_model(tokenizer)
-    warm_up(model, conversations, tokenizer.pad_token_id)
+    warm_up(model, tokenizer, exchanges, banks)
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -133,8 +179,7 @@ def build(out: Path) -> None:
     model.to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
     weights = sum(weight.numel() for weight in model.parameters())
-    tokens = sum(map(len, conversations))
-    print(json.dumps({"out": str(out), "weights": weights, "conversations": len(rows), "tokens": tokens}))
+    print(f"{out}: {weights:,} weights, from {len(exchanges)} exchanges and {len(banks)} sentence banks")
 
 
 if __name__ == "__main__":

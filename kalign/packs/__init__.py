@@ -27,7 +27,18 @@ def pairs(name: str) -> Path:
     return PACKS / name / "pairs.jsonl"
 
 
+def held_out(name: str) -> Path:
+    """Prompts of a pack that nothing is trained on, harmful ones and their benign twins: JSON lines."""
+    return PACKS / name / "held_out.jsonl"
+
+
 def warmup(name: str) -> Path:
-    """The texts that a tiny model of the pack's language is warmed up on: JSON lines with `prompt` and
+    """Exchanges that a tiny model of the pack's language is warmed up on: JSON lines with `prompt` and
     `answer`."""
     return PACKS / name / "warmup.jsonl"
+
+
+def sentence_banks(name: str) -> Path:
+    """More of them, as sentences to combine: JSON lines with `prompts`, and a list of sentences for each
+    position."""
+    return PACKS / name / "sentence_banks.jsonl"

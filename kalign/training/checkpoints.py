@@ -29,9 +29,8 @@ def listed(checkpoints: Path) -> list[Path]:
 
 def seal(folder: Path, *, world_size: int) -> None:
     """Write the manifest: from now on the checkpoint counts."""
-    (folder / "training_args.bin").unlink(
-        missing_ok=True
-    )  # a pickle that can hold secrets, and that nothing reads
+    # A pickle that can hold secrets, and that nothing reads
+    (folder / "training_args.bin").unlink(missing_ok=True)
     content = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
         files.flush(path)

@@ -40,8 +40,9 @@ class Scores:
 def wilson(hits: int, total: int) -> Estimate:
     """The Wilson score interval of a share.
 
-    >>> wilson(9, 10)
-    Estimate(value=0.9, low=0.5958499739047145, high=0.9821237869048804)
+    >>> share = wilson(9, 10)
+    >>> round(share.low, 4), share.value, round(share.high, 4)
+    (0.5958, 0.9, 0.9821)
 
     Raises:
         ValueError: `total` is 0.
