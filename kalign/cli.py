@@ -6,19 +6,28 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from kalign import __version__
 from kalign.errors import ConfigError, Interrupted, KalignError
 
+RECIPE_WORDS = "[recipe=NAME] [KEY=VALUE ...]"
+RECIPE_HELP = (
+    "Words are settings: recipe=NAME or recipe=path/mine.yaml, then KEY=VALUE; "
+    "'kalign show' prints every key."
+)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Command:
-    """One command: what it does, an example, and the function that does it."""
+    """One command: what it does, the words it takes, an example, and the function that does it."""
 
     run: Callable[[list[str], argparse.Namespace], int]
     summary: str
     example: str
+    words: str = RECIPE_WORDS
+    about_words: str = RECIPE_HELP
+    flags: Mapping[str, dict[str, str]] = field(default_factory=dict)  # argparse's options by flag
 
 
 def train(words: list[str], flags: argparse.Namespace) -> int:
@@ -27,8 +36,7 @@ def train(words: list[str], flags: argparse.Namespace) -> int:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ConfigError(
                 "-m starts one training after another, which cannot happen inside a launch of several "
-                "processes; run "
-                f"'kalign train -m {' '.join(words)}' by itself"
+                f"processes; run 'kalign train -m {' '.join(words)}' by itself"
             )
         from kalign.config import multirun
 
@@ -52,19 +60,30 @@ def show(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import compose
 
     recipe = compose.load(words)
-    print(
-        json.dumps(asdict(recipe), ensure_ascii=False, indent=2) if flags.json else compose.as_yaml(recipe),
-        end="\n" if flags.json else "",
-    )
+    if flags.json:
+        print(json.dumps(asdict(recipe), ensure_ascii=False, indent=2))
+    else:
+        print(compose.as_yaml(recipe), end="")
     return 0
 
 
 COMMANDS: Mapping[str, Command] = {
     "train": Command(
-        train, "fine-tune a model with preference pairs", "kalign train recipe=tiny loss.beta=0.3"
+        run=train,
+        summary="fine-tune a model with preference pairs",
+        example="kalign train recipe=tiny loss.beta=0.3",
+        flags={
+            "--multirun": {
+                "short": "-m",
+                "action": "store_true",
+                "help": "run every combination of comma-separated values",
+            }
+        },
     ),
     "show": Command(
-        show, "print a recipe with everything it inherits", "kalign show recipe=qwen adapter.r=64"
+        run=show,
+        summary="print a recipe with everything it inherits",
+        example="kalign show recipe=qwen adapter.r=64",
     ),
 }
 
@@ -100,28 +119,36 @@ def _parser() -> argparse.ArgumentParser:
         "memory, 75 interrupted (run the same command again)",
     )
     parser.add_argument("--version", action="version", version=f"kalign {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    groups: dict[str, argparse._SubParsersAction[argparse.ArgumentParser]] = {}
     for name, command in COMMANDS.items():
-        sub = commands.add_parser(
-            name,
-            help=command.summary,
-            description=f"{(command.run.__doc__ or '').strip()}",
-            usage=f"kalign {name} [recipe=NAME] [KEY=VALUE ...] [--json] [--debug]"
-            + (" [-m]" if name == "train" else ""),
-            epilog="Words are settings: recipe=NAME or recipe=path/mine.yaml, then KEY=VALUE; 'kalign show' "
-            f"prints every key. Example: {command.example}",
-        )
-        sub.add_argument(
-            "--json",
-            action="store_true",
-            help="one JSON document on standard output, the rest on standard error",
-        )
-        sub.add_argument("--debug", action="store_true", help="show where an error comes from")
-        if name == "train":
-            sub.add_argument(
-                "-m",
-                "--multirun",
-                action="store_true",
-                help="run every combination of comma-separated values",
+        group, _, verb = name.rpartition(" ")
+        if group and group not in groups:
+            verbs = ", ".join(other.split()[1] for other in COMMANDS if other.startswith(f"{group} "))
+            groups[group] = commands.add_parser(group, help=verbs).add_subparsers(
+                required=True, metavar="COMMAND"
             )
+        _add(groups.get(group, commands), name, verb, command)
     return parser
+
+
+def _add(
+    where: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, verb: str, command: Command
+) -> None:
+    shown = " ".join(f"[{flag}]" for flag in (*command.flags, "--json", "--debug"))
+    sub = where.add_parser(
+        verb,
+        help=command.summary,
+        description=(command.run.__doc__ or "").strip(),
+        usage=f"kalign {name} {command.words} {shown}",
+        epilog=f"{command.about_words} Example: {command.example}",
+    )
+    sub.set_defaults(command=name)
+    sub.add_argument(
+        "--json", action="store_true", help="one JSON document on standard output, the rest on standard error"
+    )
+    sub.add_argument("--debug", action="store_true", help="show where an error comes from")
+    for flag, options in command.flags.items():
+        short = options.get("short")
+        others = {key: value for key, value in options.items() if key != "short"}
+        sub.add_argument(*([short] if short else []), flag, **others)  # type: ignore[arg-type]
