@@ -42,3 +42,8 @@ def sentence_banks(name: str) -> Path:
     """More of them, as sentences to combine: JSON lines with `prompts`, and a list of sentences for each
     position."""
     return PACKS / name / "sentence_banks.jsonl"
+
+
+def folder(name: str) -> Path:
+    """Where a pack lies."""
+    return PACKS / name
