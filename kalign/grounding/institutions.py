@@ -30,7 +30,7 @@ FIELDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Institution:
-    """An office or a telephone line; what it is called holds from `valid_from` to the day before `valid_to`."""
+    """An office or telephone line; what it is called holds from `valid_from` to the day before `valid_to`."""
 
     id: str
     name: str
