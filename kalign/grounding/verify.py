@@ -74,12 +74,7 @@ class Grounding:
         normal = self.grammar.normal(text)
         mentions = self._reader.mentions(normal)
         laws = [self._judged(mention, as_of) for mention in mentions]
-        for (
-            mention
-        ) in mentions:  # a law's name may hold an office's, and its articles are no telephone numbers
-            end = mention.start + len(mention.text)
-            normal = normal[: mention.start] + "\n" * len(mention.text) + normal[end:]
-        return [*laws, *self._offices(normal, as_of)]
+        return [*laws, *self._offices(_without(normal, mentions), as_of)]
 
     def _judged(self, mention: Mention, as_of: date) -> Citation:
         status, detail = self._status(mention, as_of)
@@ -192,6 +187,16 @@ def load(folder: Path, *, table: Path | None = None) -> Grounding:
         statutes.read(table or folder / "statutes"),
         institutions.read(folder / "institutions.yaml"),
     )
+
+
+def _without(text: str, mentions: Sequence[Mention]) -> str:
+    """The text with laws blanked out: a name may hold an office's, and an article is no telephone number."""
+    pieces, end = [], 0
+    for mention in mentions:
+        if mention.start >= end:
+            pieces += [text[end : mention.start], "\n" * len(mention.text)]
+            end = mention.start + len(mention.text)
+    return "".join([*pieces, text[end:]])
 
 
 def _of_law(law: Law, as_of: date) -> tuple[Status, str]:

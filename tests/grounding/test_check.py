@@ -1,4 +1,4 @@
-"""`kalign grounding check`: a result for every row, in order, and exit code 3 where something does not exist."""
+"""`kalign grounding check`: a result for every row, in order, and exit code 3 where one is not ok."""
 
 import json
 from collections.abc import Callable

@@ -86,8 +86,8 @@ def test_hostile_texts_take_time_in_proportion_to_their_length(grounding: Ground
         grounding.citations((unit * length)[:length], DAY)
         return time.process_time() - start
 
-    seconds(2_000)
-    assert seconds(200_000) < 30 * max(seconds(20_000), 0.01)
+    seconds(1_000)
+    assert seconds(200_000) < 30 * max(seconds(20_000), 0.02)
 
 
 def test_every_citation_of_every_good_answer_and_every_policy_exists(grounding: Grounding) -> None:

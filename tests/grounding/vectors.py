@@ -1,4 +1,4 @@
-"""Sentences that are hard to read, with what each citation in them must turn out to be on 22 November 2026."""
+"""Sentences that are hard to read, and what each citation in them is on 22 November 2026."""
 
 VECTORS: list[tuple[str, list[str]]] = [
     # names: aliases, quotation marks, spaces, middle dots, longest match
