@@ -60,7 +60,7 @@ def _unchecked(text: str) -> list[str]:
 
 def _general(read: _Read) -> Iterator[Finding]:
     content, found = shapes.read(read.folder, pack.FILE, pack.SHAPE)
-    found = found or pack.faults(content)
+    found += pack.faults(content)
     yield from found
     read.language = str(content.get("language", ""))
     if not found:
@@ -158,7 +158,7 @@ def _policy(one: Policy, name: str, stem: str, read: _Read, on: date) -> Iterato
             yield Finding(where, f"{office} is not in {institutions.FILE}", "add it there, or remove it here")
         elif not known.confirmed:
             yield Finding(where, f"{office} is unconfirmed", "confirm it from a source, or remove it here")
-        elif not known.valid(on):
+        elif not known.exists(on):
             successors = " or ".join(known.replaced_by)
             instead = f"name {successors} instead" if successors else "remove it here"
             yield Finding(where, f"{office} is not there on {on}", instead)

@@ -43,11 +43,11 @@ class Institution:
     verified_on: date | None
     confirmed: bool
 
-    def usable(self, on: date) -> bool:
+    def offered(self, on: date) -> bool:
         """Whether an answer given on that day may name it: confirmed, begun, and not yet ended."""
-        return self.confirmed and self.valid(on)
+        return self.confirmed and self.exists(on)
 
-    def valid(self, on: date) -> bool:
+    def exists(self, on: date) -> bool:
         """Whether it is there on that day."""
         return (self.valid_from is None or self.valid_from <= on) and (
             self.valid_to is None or on < self.valid_to

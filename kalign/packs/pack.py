@@ -153,25 +153,23 @@ def load(folder: Path) -> Pack:
 
 
 def faults(content: Content) -> list[Finding]:
-    """What is wrong with the values of a `pack.yaml` of the right shape."""
+    """What is wrong with the values of a `pack.yaml`; those of another shape are findings already."""
     found = []
-    if not LANGUAGE.fullmatch(content["language"]):
+    language, letters = content.get("language"), content.get("letters")
+    if isinstance(language, str) and not LANGUAGE.fullmatch(language):
         found.append(
-            Finding(
-                f"{FILE}: language",
-                f"{content['language']!r} is no language tag",
-                "write one such as en or pt-BR",
-            )
+            Finding(f"{FILE}: language", f"{language!r} is no language tag", "write one such as en or pt-BR")
         )
-    if not _is_class(content["letters"]):
+    if isinstance(letters, str) and not _is_class(letters):
         found.append(
             Finding(
                 f"{FILE}: letters",
-                f"{content['letters']!r} is no class of characters",
+                f"{letters!r} is no class of characters",
                 "write what stands between [ and ] in a regular expression, such as a-zA-Z",
             )
         )
-    names = [one["id"] for one in content["principles"]]
+    principles = shapes.whole(content, "principles", PRINCIPLE, language=str(language))
+    names = [one["id"] for one in principles]
     found += [
         Finding(f"{FILE}: principles", f"{name} stands twice", "give each principle an id of its own")
         for name in sorted({name for name in names if names.count(name) > 1})

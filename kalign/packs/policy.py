@@ -118,7 +118,7 @@ def _parts(policy: Policy, pack: "Pack", on: date) -> Iterator[tuple[str, list[s
         [
             f"- {named(one.name)}{f' ({one.phone})' if one.phone else ''}: {one.purpose}"
             for one in offices
-            if one.usable(on)
+            if one.offered(on)
         ],
     )
     yield headings["example"], [f"> {policy.example.prompt}", "", policy.example.answer]

@@ -145,7 +145,7 @@ def learned(warmup: Sequence[Placed], said: Sequence[Said]) -> Iterator[Finding]
     known = {row["prompt"]: where for where, row in warmup}
     for one in said:
         if one.prompt in known:
-            yield Finding(one.where, f"its prompt stands in {known[one.prompt]}", "remove it there")
+            yield Finding(one.where, f"the prompt stands in {known[one.prompt]}", "remove it there")
 
 
 def alike(said: Sequence[Said], length: int) -> Iterator[Finding]:
@@ -169,7 +169,7 @@ def alike(said: Sequence[Said], length: int) -> Iterator[Finding]:
         for other, run in shared.values():
             yield Finding(
                 one.where,
-                f"its prompt shares {run!r} with {other.where}",
+                f"the prompt shares {run!r} with {other.where}",
                 "put one of the two prompts into other words",
             )
 

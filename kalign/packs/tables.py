@@ -13,10 +13,10 @@ def say(console: Console, name: str, report: Report) -> None:
     if not report.findings:
         console.print(f"pack {name}: {counted}; no findings", soft_wrap=True)
         return
-    table = Table(title=f"pack {name}: {len(report.findings)} findings", title_justify="left")
+    table = Table()
     for heading in ("where", "what", "remedy"):
         table.add_column(heading, overflow="fold")
     for finding in report.findings:
         table.add_row(*map(Text, (finding.where, finding.what, finding.remedy)))
     console.print(table)
-    console.print(f"{report.folder}: {counted}", soft_wrap=True)
+    console.print(f"pack {name}: {counted}; findings: {len(report.findings)}", soft_wrap=True)

@@ -147,7 +147,8 @@ def faults(nodes: Sequence[Node]) -> Iterator[Finding]:
             yield Finding(
                 _at(one.id), f"its parent {one.parent} is no node", "add that node, or name another parent"
             )
-        elif one.id in level:
+    for one in nodes:
+        if one.id in level:
             yield from _level_faults(one, level[one.id], children[one.id])
         for slot, count in Counter(slot.id for slot in one.slots).items():
             if count > 1:
@@ -176,9 +177,9 @@ def _level_faults(one: Node, level: int, children: int) -> Iterator[Finding]:
 def _circles(nodes: Sequence[Node], level: Mapping[str, int]) -> Iterator[Finding]:
     parents = {one.id: one.parent for one in reversed(nodes)}
     done: set[str | None] = set()
-    for start in parents:
+    for one in nodes:
         path: list[str] = []
-        at: str | None = start
+        at: str | None = one.id
         while at in parents and at not in level and at not in done:
             done.add(at)
             path.append(str(at))
