@@ -124,6 +124,43 @@ def grounding_build(words: list[str], flags: argparse.Namespace) -> int:
     return DataError.exit_code if faults else 0
 
 
+def pack_check(words: list[str], flags: argparse.Namespace) -> int:
+    """Say all that is wrong with a culture pack: shapes, references, coverage, prompts that are alike."""
+    from kalign.config import words as plain
+
+    given = plain.read(words, positional=["NAME"], settings={"as_of": None})
+    from rich.console import Console
+
+    from kalign import packs
+    from kalign.packs import check, tables
+
+    name, on = str(given["NAME"]), plain.day("as_of", given["as_of"])
+    report = check.check(packs.folder(name), on=on)
+    if flags.json:
+        document = {"pack": name, "folder": str(report.folder), "as_of": str(on), "counts": report.counts}
+        findings = [asdict(finding) for finding in report.findings]
+        print(json.dumps(document | {"findings": findings}, ensure_ascii=False, indent=2))
+    else:
+        tables.say(Console(highlight=False, markup=False), name, report)
+    return DataError.exit_code if report.findings else 0
+
+
+def pack_new(words: list[str], flags: argparse.Namespace) -> int:
+    """Write a commented example into a new folder, to be replaced file by file."""
+    from kalign.config import words as plain
+
+    name = str(plain.read(words, positional=["NAME"])["NAME"])
+    from kalign.packs import start
+
+    folder = start.new(name)
+    if flags.json:
+        print(json.dumps({"folder": str(folder), "files": start.names(folder)}, ensure_ascii=False, indent=2))
+    else:
+        print(f"{folder}: {', '.join(start.names(folder))}")
+        print(f"Replace the example in them by your own; kalign pack check {folder} says what is left to do.")
+    return 0
+
+
 COMMANDS: Mapping[str, Command] = {
     "train": Command(
         run=train,
@@ -160,6 +197,21 @@ COMMANDS: Mapping[str, Command] = {
         flags={
             "--source": {"metavar": "FOLDER", "help": "a checkout of Markdown statutes, or articles.csv.gz"}
         },
+    ),
+    "pack check": Command(
+        run=pack_check,
+        summary="say all that is wrong with a culture pack",
+        example="kalign pack check ko",
+        words="NAME [as_of=YYYY-MM-DD]",
+        about_words="NAME is a bundled pack or a folder; as_of is the day on which the institutions that its "
+        "policies name must be there (today). Findings end the command with code 3.",
+    ),
+    "pack new": Command(
+        run=pack_new,
+        summary="start a culture pack: a folder of commented data",
+        example="kalign pack new mine",
+        words="NAME",
+        about_words="NAME becomes the folder, which must not be there yet.",
     ),
 }
 

@@ -394,6 +394,7 @@ class Recipe:
     """One runnable result: which model, data, adapter, loss, trainer and evaluation."""
 
     name: str = "unnamed"
+    pack: str = "ko"
     model: Model = field(default_factory=Model)
     data: Data = field(default_factory=Data)
     adapter: Adapter = field(default_factory=Adapter)

@@ -1,6 +1,7 @@
 """From sources to tokenised pairs: mapped, checked, deduplicated, measured, weighed, and split by prompt."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -85,8 +86,11 @@ class Pairs:
     identity: dict[str, Any]  # what the run notes of its data
 
 
-def build(data: Data, chat: Tokenises) -> Pairs:
+def build(data: Data, chat: Tokenises, *, letters: re.Pattern[str]) -> Pairs:
     """Read, check, tokenise and split all sources of a recipe.
+
+    Args:
+        letters: matches one letter of the language that the answers should be in.
 
     Raises:
         ConfigError: a source's path names nothing.
@@ -101,7 +105,7 @@ def build(data: Data, chat: Tokenises) -> Pairs:
         read = sources.read(source)
         identity[name] = {"path": read.where, "sha256": read.sha256, "rows": len(read.rows)}
         facts |= read.facts
-        for line, triplet in _triplets(name, source, read):
+        for line, triplet in _triplets(name, source, read, letters):
             lines.append(line)
             if triplet is None or not _is_new(line, triplet, seen):
                 continue
@@ -153,7 +157,9 @@ def require_acceptable(pairs: Pairs, data: Data) -> None:
         )
 
 
-def _triplets(name: str, source: Source, read: sources.Rows) -> Iterator[tuple[Line, Triplet | None]]:
+def _triplets(
+    name: str, source: Source, read: sources.Rows, letters: re.Pattern[str]
+) -> Iterator[tuple[Line, Triplet | None]]:
     for row in tqdm(read.rows, desc=f"reading {read.where}", unit="row", leave=False):
         identity = str(row.content.get("id") or f"{name}:{row.number}")
         line = Line(source=name, row=row.number, id=identity)
@@ -164,7 +170,7 @@ def _triplets(name: str, source: Source, read: sources.Rows) -> Iterator[tuple[L
             try:
                 triplet = layouts.triplet(row.content, source.columns, identity)
                 line.family = _family(row.content, source, triplet)
-                ledger.describe(line, triplet)
+                ledger.describe(line, triplet, letters)
             except UnusableTriplet as wrong:
                 line.reason, line.detail = wrong.reason, str(wrong)
             except ValueError as wrong:

@@ -1,7 +1,7 @@
 """Rebuild the bundled tiny model: python -m kalign.models.tiny [OUT]
 
 A Llama-shaped model of 3.9 million weights and its byte-level BPE tokenizer, both trained from nothing on the
-warm-up texts of the Korean pack. It writes readable Korean and knows little: for tests and demonstrations.
+warm-up texts of the pack `ko`. It writes readable sentences and knows little: for tests and demonstrations.
 None of the preference pairs, and none of the held-out prompts, is among the texts.
 """
 
@@ -17,6 +17,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from kalign import files, packs
 
+PACK = "ko"  # whose language the model writes
 VOCABULARY = 4096
 SPECIAL = ["<pad>", "<bos>", "<end>", "<system>", "<user>", "<assistant>"]
 TEMPLATE = (
@@ -37,9 +38,9 @@ LOST_WORDS = (
 
 
 def corpus() -> tuple[list[Exchange], list[files.Row]]:
-    """The warm-up texts of the Korean pack: (prompt, answer) exchanges, and sentence banks."""
-    exchanges = [(row["prompt"], row["answer"]) for _, row in files.read_jsonl(packs.warmup("ko"))]
-    return exchanges, [row for _, row in files.read_jsonl(packs.sentence_banks("ko"))]
+    """The warm-up texts of the pack: (prompt, answer) exchanges, and sentence banks."""
+    exchanges = [(row["prompt"], row["answer"]) for _, row in files.read_jsonl(packs.warmup(PACK))]
+    return exchanges, [row for _, row in files.read_jsonl(packs.sentence_banks(PACK))]
 
 
 def build_tokenizer(exchanges: list[Exchange], banks: list[files.Row]) -> PreTrainedTokenizerFast:
