@@ -381,6 +381,7 @@ class Evaluation:
     """What is shown of the model before and after training, on held-out prompts."""
 
     generations: int = 3
+    held_out_prompts: bool = False
     max_new_tokens: int = 128
 
     def check(self) -> None:

@@ -10,7 +10,7 @@ names are looked up in sets.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kalign.grounding.grammar import Grammar
 from kalign.grounding.statutes import Statutes, folded
@@ -18,7 +18,10 @@ from kalign.grounding.statutes import Statutes, folded
 WINDOW = 120  # characters in front of an article in which its law may be named; the longest name has 105
 BEHIND = 40  # characters behind an article that may name its title
 COMPANY = 14  # characters around a short number in which a word makes it a telephone number
-WORD_START = re.compile(r"(?<![\w])\w|(?<=ㆍ)\w")
+WORD_START = re.compile(
+    r"(?<!\w)\w|(?<=[\u318d\u00b7])\w"
+)  # a middle dot parts words, though it may count as a letter
+WORD_END = re.compile(r"\w(?!\w)")
 LONGEST_UNKNOWN = 6  # words of an unknown name that are shown
 
 
@@ -66,8 +69,8 @@ class Reader:
             if start < taken:
                 continue
             if kind == "article":
-                law = self._law_of(text, start, found, antecedent)
-                mention, taken = self._article(text, match, law)
+                mention, taken = self._article(text, match, self._law_of(text, match, found, antecedent))
+                law = _Law(mention.law, mention.known, mention.start)
             else:
                 law, taken = self._named(text, kind, match), match.end()
                 if law.written is None:
@@ -76,7 +79,7 @@ class Reader:
             if law.written:
                 antecedent = law
             found.append(mention)
-        return found
+        return self._shared_forwards(text, found) if self.grammar.law_behind else found
 
     def _anchors(self, text: str) -> Iterator[tuple[int, str, re.Match[str]]]:
         """Where a citation may be, in order: articles, laws in quotation marks, laws that are invoked."""
@@ -85,7 +88,9 @@ class Reader:
         anchors += [
             (match.start(), "article", match)
             for match in grammar.bare_article.finditer(text)
-            if self._ends_like_a_law(text[max(0, match.start() - 12) : match.start()].rstrip(" 」』》〉"))
+            if self._ends_like_a_law(
+                text[max(0, match.start() - 12) : match.start()].rstrip(self.grammar.closing_quotes + " ")
+            )
         ]
         anchors += [
             (match.end(), "quoted", match)
@@ -124,20 +129,51 @@ class Reader:
         )
         return mention, end
 
-    def _law_of(self, text: str, start: int, found: list[Mention], antecedent: _Law | None) -> _Law:
-        """The law in front of the article at `start`; an article joined to the one before shares its law."""
-        law = self._in_front(text, start, antecedent)
+    def _law_of(self, text: str, match: re.Match[str], found: list[Mention], antecedent: _Law | None) -> _Law:
+        """The law that an article is taken from; one joined to the article before shares its law."""
+        if self.grammar.law_behind:
+            law = self._behind(text, match.end(), antecedent)
+        else:
+            law = self._in_front(text, match.start(), antecedent)
         if law.written is None and found and found[-1].article is not None:
             last = found[-1]
-            between = text[last.start + len(last.text) : start]
-            if len(between) <= BEHIND and self.grammar.joined.search(between):
+            if self._joined(text, last, match.start()):
                 return _Law(last.law, last.known, -1)
         return law
+
+    def _joined(self, text: str, last: Mention, start: int) -> bool:
+        between = text[last.start + len(last.text) : start]
+        return len(between) <= BEHIND and self.grammar.joined.search(between) is not None
+
+    def _shared_forwards(self, text: str, found: list[Mention]) -> list[Mention]:
+        """Where laws stand behind: an article that is joined to the next one has that one's law."""
+        for place in range(len(found) - 2, -1, -1):
+            one, following = found[place], found[place + 1]
+            if one.law is None and one.article is not None and self._joined(text, one, following.start):
+                found[place] = replace(one, law=following.law, known=following.known)
+        return found
+
+    def _behind(self, text: str, end: int, antecedent: _Law | None) -> _Law:
+        """The longest known name behind the article, or the shortest that ends like a law."""
+        while step := self.grammar.paragraph.match(text, end, end + BEHIND):
+            end = step.end()
+        between = self.grammar.law_behind.match(text, end) if self.grammar.law_behind else None
+        if between is None:
+            return _Law(None, None, -1)
+        window = text[between.end() : between.end() + WINDOW]
+        ends = [match.end() for match in WORD_END.finditer(window)]
+        for stop in reversed(ends):
+            if folded(window[:stop]) in self.names or folded(window[:stop]) in self.grammar.same_law:
+                return self._looked_up(window[:stop], between.end(), antecedent)
+        for stop in ends:
+            if self._ends_like_a_law(window[:stop]):
+                return _Law(window[:stop], None, between.end())
+        return _Law(None, None, -1)
 
     def _in_front(self, text: str, start: int, antecedent: _Law | None) -> _Law:
         low = max(0, start - WINDOW)
         window = text[low:start].rstrip()
-        if window.endswith(")"):  # a law's short name in brackets may stand between: "X법(이하 \"Y법\")"
+        if window.endswith(")"):  # its short name may stand in brackets behind a law's name
             opened = window.rfind("(", max(0, len(window) - 60))
             window = window[:opened].rstrip() if opened >= 0 else window
         if quoted := self._quoted_at_end(window):
@@ -156,7 +192,7 @@ class Reader:
         for particle in self.grammar.law_particles:
             if window.endswith(particle):
                 shorter = window[: -len(particle)].rstrip()
-                if self._ends_like_a_law(shorter) or shorter.endswith(("」", "』", "》", "〉")):
+                if self._ends_like_a_law(shorter) or shorter.endswith(tuple(self.grammar.closing_quotes)):
                     return shorter
         return window
 

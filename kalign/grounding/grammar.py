@@ -35,7 +35,7 @@ WORDS = (
     "ordinary_words",
     "ordinary_names",
 )
-OTHERS = ("same_characters", "law_before_article", "aliases", "listed", "source", "probes")
+OTHERS = ("same_characters", "closing_quotes", "law_behind", "aliases", "listed", "source", "probes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,8 @@ class Grammar:
     ordinary_words: tuple[str, ...]
     ordinary_names: tuple[str, ...]
     characters: Mapping[int, str]
-    law_before_article: bool
+    closing_quotes: str
+    law_behind: re.Pattern[str] | None  # between an article and the law behind it; None: laws stand in front
     aliases: Mapping[str, str]  # folded alias to the law's name
     listed: tuple[str, ...]  # laws whose articles the pack's own table lists, besides those with an alias
     source: Mapping[str, Any]
@@ -103,7 +104,8 @@ def read(path: Path) -> Grammar:
         same_law=frozenset(words["same_law"]),
         generic=frozenset(words["generic"]),
         characters=characters,
-        law_before_article=bool(content["law_before_article"]),
+        closing_quotes=str(content["closing_quotes"] or ""),
+        law_behind=_compiled(content["law_behind"], "law_behind", path) if content["law_behind"] else None,
         aliases={folded(alias): str(name) for alias, name in (content["aliases"] or {}).items()},
         listed=tuple(content["listed"] or ()),
         source=content["source"] or {},

@@ -87,8 +87,8 @@ class Statutes:
 def folded(name: str) -> str:
     """The name without spaces, for comparison.
 
-    >>> folded("개인정보 보호법") == folded("개인정보보호법")
-    True
+    >>> folded("Ferry Act")
+    'FerryAct'
     """
     return re.sub(r"\s+", "", name)
 

@@ -208,7 +208,7 @@ def _of_law(law: Law, as_of: date) -> tuple[Status, str]:
 def _same_title(written: str, listed: str) -> bool:
     if HANJA.search(listed):  # the text may spell it in another script
         return True
-    one, other = (re.sub(r"[\Wㆍ]+", "", folded(title)) for title in (written, listed))
+    one, other = (re.sub(r"[\W\u318d]+", "", folded(title)) for title in (written, listed))
     return one in other or other in one
 
 
