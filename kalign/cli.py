@@ -7,9 +7,18 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
 
 from kalign import __version__
 from kalign.errors import ConfigError, DataError, Interrupted, KalignError
+
+if TYPE_CHECKING:
+    from datetime import date
+    from pathlib import Path
+
+    from kalign.packs.rows import Cites
+    from kalign.packs.shapes import Finding
 
 RECIPE_WORDS = "[recipe=NAME] [KEY=VALUE ...]"
 RECIPE_HELP = (
@@ -79,9 +88,10 @@ def grounding_check(words: list[str], flags: argparse.Namespace) -> int:
 
     settings = {"field": "text", "pack": "ko", "as_of": None, "statutes": None}
     given = plain.read(words, positional=["FILE.jsonl"], settings=settings)
-    as_of = check.day(given["as_of"])
+    as_of = plain.day("as_of", given["as_of"])
     table = Path(given["statutes"]) if given["statutes"] else None
-    grounding = verify.load(packs.folder(str(given["pack"])), table=table)
+    pack = packs.load(str(given["pack"]))
+    grounding = verify.load(pack.folder, pack.institutions.values(), table=table)
     found = check.rows(Path(str(given["FILE.jsonl"])), str(given["field"]), grounding, as_of)
     ok = all(row.ok for row in found)
     if flags.json:
@@ -108,7 +118,9 @@ def grounding_build(words: list[str], flags: argparse.Namespace) -> int:
     given = plain.read(words, settings=settings)
     source, out = Path(flags.source).expanduser(), Path(str(given["out"]))
     spelled = grammar.read(packs.folder(str(given["pack"])) / "citations.yaml")
-    origin = build.Origin(source=given["origin"] or source.name, as_of=str(check.day(given["as_of"])))
+    origin = build.Origin(
+        source=given["origin"] or source.name, as_of=str(plain.day("as_of", given["as_of"]))
+    )
     table = build.build(source, spelled, origin)
     faults = build.faults(table, spelled.probes)
     if given["scope"] == "pack":
@@ -125,7 +137,7 @@ def grounding_build(words: list[str], flags: argparse.Namespace) -> int:
 
 
 def pack_check(words: list[str], flags: argparse.Namespace) -> int:
-    """Say all that is wrong with a culture pack: shapes, references, coverage, prompts that are alike."""
+    """Say all that is wrong with a culture pack: shapes, references, coverage, citations, likeness."""
     from kalign.config import words as plain
 
     given = plain.read(words, positional=["NAME"], settings={"as_of": None})
@@ -135,7 +147,9 @@ def pack_check(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.packs import check, tables
 
     name, on = str(given["NAME"]), plain.day("as_of", given["as_of"])
-    report = check.check(packs.folder(name), on=on)
+    folder = packs.folder(name)
+    cites, besides = _citations(folder, on)
+    report = check.check(folder, on=on, cites=cites, besides=besides)
     if flags.json:
         document = {"pack": name, "folder": str(report.folder), "as_of": str(on), "counts": report.counts}
         findings = [asdict(finding) for finding in report.findings]
@@ -143,6 +157,20 @@ def pack_check(words: list[str], flags: argparse.Namespace) -> int:
     else:
         tables.say(Console(highlight=False, markup=False), name, report)
     return DataError.exit_code if report.findings else 0
+
+
+def _citations(folder: "Path", on: "date") -> "tuple[Cites | None, list[Finding]]":
+    """What says which citations of a text are wrong; None, and why, where the tables cannot be read."""
+    from kalign.grounding import refusal, verify
+    from kalign.packs import pack
+    from kalign.packs.shapes import Finding
+
+    try:
+        refusal.read(folder / "refusal.yaml")
+        grounding = verify.load(folder, pack.load(folder).institutions.values())
+    except DataError as wrong:
+        return None, [Finding("grounding", str(wrong), "mend that file; citations were not checked")]
+    return partial(grounding.wrong, as_of=on), []
 
 
 def pack_new(words: list[str], flags: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from rich.text import Text
 from tqdm import tqdm
 
 from kalign import files
-from kalign.errors import ConfigError, DataError
+from kalign.errors import DataError
 from kalign.grounding.statutes import Statutes
 from kalign.grounding.verify import Citation, Grounding
 
@@ -54,20 +54,6 @@ def rows(path: Path, field: str, grounding: Grounding, as_of: date) -> list[Row]
         cited = grounding.citations(row[field], as_of)
         found.append(Row(line=line, id=str(row.get("id", line)), citations=cited))
     return found
-
-
-def day(value: str | None) -> date:
-    """The day on which citations must hold: today, or one that was asked for.
-
-    Raises:
-        ConfigError: it is no date.
-    """
-    if value is None:
-        return date.today()
-    try:
-        return date.fromisoformat(value)
-    except ValueError as wrong:
-        raise ConfigError(f"as_of={value} is no date; write it as 2026-11-22") from wrong
 
 
 def print_rows(console: Console, found: Sequence[Row], as_of: date) -> None:

@@ -131,9 +131,8 @@ class Reader:
 
     def _law_of(self, text: str, match: re.Match[str], found: list[Mention], antecedent: _Law | None) -> _Law:
         """The law that an article is taken from; one joined to the article before shares its law."""
-        if self.grammar.law_behind:
-            law = self._behind(text, match.end(), antecedent)
-        else:
+        law = self._behind(text, match.end(), antecedent)
+        if law.written is None:
             law = self._in_front(text, match.start(), antecedent)
         if law.written is None and found and found[-1].article is not None:
             last = found[-1]

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from kalign import yaml_files
 from kalign.errors import DataError
 from kalign.grounding.statutes import folded
 
@@ -80,10 +79,7 @@ def read(path: Path) -> Grammar:
     Raises:
         DataError: it is missing, a key is missing or unknown, or a pattern is no regular expression.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as wrong:
-        raise DataError(f"{path} cannot be read: {' '.join(str(wrong).split())}") from wrong
+    content = yaml_files.read(path)
     known = {*PATTERNS, *WORDS, *OTHERS}
     if not isinstance(content, dict) or (differing := known ^ content.keys()):
         listed = ", ".join(sorted(differing if isinstance(content, dict) else known))

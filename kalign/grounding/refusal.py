@@ -9,10 +9,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from kalign import yaml_files
 from kalign.errors import DataError
 from kalign.grounding.verify import Citation, Grounding, Status
 
@@ -75,15 +73,15 @@ def read(path: Path) -> Rules:
     Raises:
         DataError: it is missing, a key is missing or unknown, or a pattern is no regular expression.
     """
+    content = yaml_files.read(path)
+    if not isinstance(content, dict) or set(content) != {*PATTERNS, "longest_characters"}:
+        raise DataError(f"{path} should have exactly {', '.join(PATTERNS)} and longest_characters")
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if set(content) != {*PATTERNS, "longest_characters"}:
-            raise DataError(f"{path} should have exactly {', '.join(PATTERNS)} and longest_characters")
         patterns = {
             key: re.compile("|".join(content[key] or ()) or r"(?!)", re.MULTILINE) for key in PATTERNS
         }
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, re.error, TypeError) as wrong:
-        raise DataError(f"{path} cannot be read: {' '.join(str(wrong).split())}") from wrong
+    except (re.error, TypeError) as wrong:
+        raise DataError(f"{path}: a pattern is no regular expression: {wrong}") from wrong
     return Rules(**patterns, longest_characters=int(content["longest_characters"]))
 
 

@@ -1,18 +1,19 @@
 """What each citation of a text is worth on a date: it exists, it does not, or that cannot be said."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from kalign.grounding import grammar, institutions, statutes
+from kalign.grounding import grammar, statutes
 from kalign.grounding.citations import COMPANY, Mention, Reader
 from kalign.grounding.grammar import Grammar
-from kalign.grounding.institutions import Institution, Institutions
+from kalign.grounding.institutions import Institutions
 from kalign.grounding.statutes import Article, Law, Statutes, folded
+from kalign.records import Institution
 
 OLDEST_TABLE_DAYS = 365  # beyond this age, what a table does not list may be new
 HANJA = re.compile(r"[\u4e00-\u9fff\u3400-\u4dbf\uf900-\ufaff]")
@@ -75,6 +76,14 @@ class Grounding:
         mentions = self._reader.mentions(normal)
         laws = [self._judged(mention, as_of) for mention in mentions]
         return [*laws, *self._offices(_without(normal, mentions), as_of)]
+
+    def wrong(self, text: str, as_of: date) -> list[str]:
+        """A sentence for each citation of `text` that does not hold on the day."""
+        return [
+            f"{one.text}: {one.status.value.replace('_', ' ')}, {one.detail}"
+            for one in self.citations(text, as_of)
+            if not one.status.exists
+        ]
 
     def _judged(self, mention: Mention, as_of: date) -> Citation:
         status, detail = self._status(mention, as_of)
@@ -176,8 +185,8 @@ class Grounding:
         return self.grammar.phone_company.search(around) is not None
 
 
-def load(folder: Path, *, table: Path | None = None) -> Grounding:
-    """The grounding of a pack's folder; `table` replaces its table of laws by a fuller one.
+def load(folder: Path, offices: Iterable[Institution], *, table: Path | None = None) -> Grounding:
+    """The grounding of a pack's folder and its institutions; `table` replaces its laws by a fuller table.
 
     Raises:
         DataError: a file is missing or not what it should be.
@@ -185,7 +194,7 @@ def load(folder: Path, *, table: Path | None = None) -> Grounding:
     return Grounding(
         grammar.read(folder / "citations.yaml"),
         statutes.read(table or folder / "statutes"),
-        institutions.read(folder / "institutions.yaml"),
+        Institutions(offices),
     )
 
 
@@ -227,7 +236,7 @@ def _office(kind: str, text: str, row: Institution, former: bool, as_of: date) -
         status, detail = Status.STALE_INSTITUTION, f"since {row.valid_from} it is {now}"
     elif not former and row.valid_from is not None and as_of < row.valid_from:
         status, detail = Status.NOT_YET_INSTITUTION, f"it exists from {row.valid_from}"
-    elif row.confidence != "confirmed":
+    elif not row.confirmed:
         status, detail = Status.UNCONFIRMED, f"{row.name} is listed, but not confirmed"
     return Citation(kind=kind, text=text, status=status, detail=detail, institution=row.id)
 

@@ -6,11 +6,11 @@ from datetime import date
 from pathlib import Path
 
 from kalign.packs import institutions, pack, policy, rows, shapes, start, taxonomy
-from kalign.packs.institutions import Institution
 from kalign.packs.pack import Pack
 from kalign.packs.policy import Policy
 from kalign.packs.rows import Cites, Said
 from kalign.packs.shapes import Finding
+from kalign.records import Institution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +35,13 @@ class _Read:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def check(folder: Path, *, on: date, cites: Cites | None = None) -> Report:
+def check(folder: Path, *, on: date, cites: Cites | None = None, besides: Iterable[Finding] = ()) -> Report:
     """Read every file of a pack and say all that is wrong with it.
 
     Args:
         on: the day on which the institutions that policies name must be there.
         cites: gives a sentence for each wrong citation in a text; without it, citations are not checked.
+        besides: what was found elsewhere, and belongs into the report.
     """
     read, verified = _Read(folder=folder), cites or _unchecked
     findings = [
@@ -50,6 +51,7 @@ def check(folder: Path, *, on: date, cites: Cites | None = None) -> Report:
         *_policies(read, on, verified),
         *_rows(read, verified),
         *start.leftovers(folder),
+        *besides,
     ]
     return Report(folder=folder, counts=read.counts, findings=tuple(findings))
 
@@ -92,7 +94,7 @@ def _institutions(read: _Read) -> Iterator[Finding]:
     content, found = shapes.read(read.folder, institutions.FILE, institutions.SHAPE, language=read.language)
     yield from found
     for entry in shapes.whole(content, "institutions", institutions.INSTITUTION, language=read.language):
-        one = institutions.institution(entry)
+        one = institutions.institution(entry, read.language)
         where = f"{institutions.FILE}: institutions[{one.id}]"
         if one.id in read.offices:
             yield Finding(where, "the id stands twice", "give each institution an id of its own")

@@ -1,10 +1,9 @@
-"""The institutions of a pack: whom an answer may send people to, and since and until when."""
+"""The institutions of a pack: the shape of their file, and reading them from it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 
 from kalign.packs.shapes import Content, Key, Shape
+from kalign.records import Institution
 
 FILE = "institutions.yaml"
 INSTITUTION: Shape = {
@@ -25,40 +24,11 @@ INSTITUTION: Shape = {
 SHAPE: Shape = {"institutions": Key(kind=INSTITUTION, many=True)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Institution:
-    """One office or hotline; without dates, it has been there for as long as anybody knows."""
-
-    id: str
-    name: Mapping[str, str]  # by language
-    aliases: tuple[str, ...]
-    former_names: tuple[str, ...]
-    phone: str | None
-    former_phones: tuple[str, ...]
-    purpose: str
-    valid_from: date | None
-    valid_to: date | None  # the first day without it
-    replaced_by: tuple[str, ...]  # ids
-    source: str
-    verified_on: date | None
-    confirmed: bool
-
-    def offered(self, on: date) -> bool:
-        """Whether an answer given on that day may name it: confirmed, begun, and not yet ended."""
-        return self.confirmed and self.exists(on)
-
-    def exists(self, on: date) -> bool:
-        """Whether it is there on that day."""
-        return (self.valid_from is None or self.valid_from <= on) and (
-            self.valid_to is None or on < self.valid_to
-        )
-
-
-def institution(content: Content) -> Institution:
-    """The institution that an entry of the right shape describes."""
+def institution(content: Content, language: str) -> Institution:
+    """The institution that an entry of the right shape describes, called as the language calls it."""
     return Institution(
         id=content["id"],
-        name=content["name"],
+        name=content["name"].get(language, content["id"]),
         aliases=tuple(content["aliases"] or ()),
         former_names=tuple(content["former_names"] or ()),
         phone=content["phone"],

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from kalign.errors import DataError
 from kalign.packs import institutions, policy, shapes, taxonomy
-from kalign.packs.institutions import Institution
 from kalign.packs.policy import Policy
 from kalign.packs.shapes import Content, Finding, Key, Shape
 from kalign.packs.taxonomy import Node, Taxonomy
+from kalign.records import Institution
 
 FILE = "pack.yaml"
 PRINCIPLE: Shape = {"id": Key(kind="text"), "name": Key(kind="names"), "requirement": Key(kind="text")}
@@ -85,7 +85,9 @@ class Pack:
             DataError: the file is not what it should be.
         """
         content = shapes.required(self.folder, institutions.FILE, institutions.SHAPE, language=self.language)
-        return {entry["id"]: institutions.institution(entry) for entry in content["institutions"]}
+        return {
+            entry["id"]: institutions.institution(entry, self.language) for entry in content["institutions"]
+        }
 
     @cached_property
     def policies(self) -> Mapping[str, Policy]:

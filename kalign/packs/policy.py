@@ -98,14 +98,11 @@ def _parts(policy: Policy, pack: "Pack", on: date) -> Iterator[tuple[str, list[s
     headings, named = pack.headings, pack.named
     category = pack.category(policy.category)
     yield named(category.name), [category.definition or named(category.name)]
-    types = [f"- {named(one.name)}: {one.definition}" for one in pack.taxonomy.leaves(category.id)]
+    types = [f"- {one.name}: {one.definition}" for one in pack.taxonomy.leaves(category.id)]
     yield headings["types"], types
     yield headings["principle"], [policy.principle]
     yield headings["applies_when"], _listed(policy.applies_when)
-    steps = [
-        f"- {one.id} {named(one.name)}: {one.requirement} {policy.strategy[one.id]}"
-        for one in pack.principles
-    ]
+    steps = [f"- {one.id} {one.name}: {one.requirement} {policy.strategy[one.id]}" for one in pack.principles]
     yield headings["strategy"], steps
     yield headings["never"], _listed((*policy.never, *pack.never))
     yield (
@@ -116,7 +113,7 @@ def _parts(policy: Policy, pack: "Pack", on: date) -> Iterator[tuple[str, list[s
     yield (
         headings["institutions"],
         [
-            f"- {named(one.name)}{f' ({one.phone})' if one.phone else ''}: {one.purpose}"
+            f"- {one.name}{f' ({one.phone})' if one.phone else ''}: {one.purpose}"
             for one in offices
             if one.offered(on)
         ],

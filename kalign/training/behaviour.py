@@ -53,7 +53,7 @@ def verdicts(pack: str, asked: Sequence[HeldOutPrompt], answers: Sequence[str], 
     """What the rules say of each answer, in order; laws and offices must exist on the day `as_of`."""
     loaded = packs.load(pack)
     rules = refusal.read(loaded.folder / "refusal.yaml")
-    grounding = verify.load(loaded.folder)
+    grounding = verify.load(loaded.folder, loaded.institutions.values())
     fitting = {category: {law.law for law in policy.laws} for category, policy in loaded.policies.items()}
     return [
         refusal.judge(answer, rules, grounding, fitting=fitting[prompt.category], as_of=as_of)

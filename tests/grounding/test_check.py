@@ -41,7 +41,7 @@ def test_wrong_words_are_refused_in_one_sentence(kalign_here: Kalign) -> None:
     cases = {
         ("answers.jsonl", "field=body"): (3, "give field=NAME"),
         ("answers.jsonl", "feild=text"): (2, "did you mean field?"),
-        ("answers.jsonl", "as_of=yesterday"): (2, "write it as 2026-11-22"),
+        ("answers.jsonl", "as_of=yesterday"): (2, "write it as YYYY-MM-DD"),
         ("none.jsonl",): (3, "does not exist"),
         (): (2, "FILE.jsonl is missing"),
         ("answers.jsonl", "statutes=nowhere"): (3, "laws.csv does not exist"),

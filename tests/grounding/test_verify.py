@@ -16,7 +16,7 @@ DAY = date(2026, 11, 22)
 
 @pytest.fixture(scope="module")
 def grounding() -> Grounding:
-    return verify.load(packs.folder("ko"))
+    return verify.load(packs.folder("ko"), packs.load("ko").institutions.values())
 
 
 def statuses(grounding: Grounding, text: str, day: date = DAY) -> list[str]:
@@ -104,7 +104,7 @@ def test_every_law_that_a_rejected_answer_invents_is_noticed(grounding: Groundin
 
 
 def test_unconfirmed_and_abolished_offices_are_kept_but_never_offered(grounding: Grounding) -> None:
-    offered = {office.name for office in grounding.institutions.offered(DAY)}
+    offered = {office.name for office in grounding.institutions.rows if office.offered(DAY)}
     known = {office.name for office in grounding.institutions.rows}
     assert "검찰청" in known - offered
     assert "인권상담전화" in known - offered
