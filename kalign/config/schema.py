@@ -411,6 +411,8 @@ class Recipe:
             raise ConfigError(
                 f"name={self.name!r} becomes a folder's name; use letters, digits, '.', '_' and '-'"
             )
+        if not self.pack.strip():
+            raise ConfigError("pack is empty; name a bundled pack, such as pack=ko, or a folder of your own")
         for block in (
             self.model,
             self.data,

@@ -20,24 +20,24 @@ def names() -> list[str]:
 
 
 def folder(name: str) -> Path:
-    """Where a pack lies: a bundled name, or the path of a folder that holds a pack.yaml.
+    """Where a pack lies: a bundled name, or the path of a folder of one's own.
 
     Raises:
         ConfigError: there is no such pack, or the name means a bundled pack and a folder here.
     """
     own = Path(name).expanduser()
-    is_own = (own / pack.FILE).is_file()
-    if name not in names():
-        if is_own:
-            return own
-        near = difflib.get_close_matches(name, names(), n=1) or names()
-        raise ConfigError(
-            f"pack {name} is neither bundled nor a folder that holds a {pack.FILE}; did you mean "
-            f"{' or '.join(near)}? (kalign pack new NAME starts one)"
-        )
-    if is_own and own.resolve() != (PACKS / name).resolve():
-        raise ConfigError(f"pack {name} is bundled and a folder here; write ./{name} for the folder")
-    return PACKS / name
+    if name in names():
+        bundled = PACKS / name
+        if (own / pack.FILE).is_file() and own.resolve() != bundled.resolve():
+            raise ConfigError(f"pack {name} is bundled and a folder here; write ./{name} for the folder")
+        return bundled
+    if name.strip() and own.is_dir():
+        return own
+    near = difflib.get_close_matches(name, names(), n=1) or names()
+    raise ConfigError(
+        f"pack {name!r} is neither bundled nor a folder; did you mean {' or '.join(near)}? "
+        "(kalign pack new NAME starts one)"
+    )
 
 
 def load(name: str) -> Pack:

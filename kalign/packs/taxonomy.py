@@ -1,5 +1,6 @@
 """The harm taxonomy of a pack: domains, their categories, and the types that are its leaves."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from kalign.packs.shapes import Content, Finding, Key, Shape
 
 FILE = "taxonomy.yaml"
 DOMAIN, CATEGORY, TYPE = range(3)  # levels below the root
+ID = re.compile(r"\w[\w.-]*")
 LEVELS = ("domain", "category", "type")
 SLOT: Shape = {
     "id": Key(kind="text"),
@@ -148,6 +150,8 @@ def faults(nodes: Sequence[Node]) -> Iterator[Finding]:
                 _at(one.id), f"its parent {one.parent} is no node", "add that node, or name another parent"
             )
     for one in nodes:
+        if not ID.fullmatch(one.id):  # it names a file
+            yield Finding(_at(one.id), "is no id", "use letters, digits, '.', '_' and '-'")
         if one.id in level:
             yield from _level_faults(one, level[one.id], children[one.id])
         for slot, count in Counter(slot.id for slot in one.slots).items():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kalign import packs
+from kalign.errors import ConfigError, DataError
 from kalign.packs import check, rows
 from kalign.packs.rows import Said
 from tests.conftest import Result, write
@@ -200,6 +201,20 @@ def test_a_missing_file_is_named_and_the_others_are_still_checked(name: str, isl
     assert name == "pairs.jsonl" or "has the id of" in found
 
 
+def test_a_folder_without_pack_yaml_can_be_checked_too(tmp_path: Path) -> None:
+    (tmp_path / "begun").mkdir()
+    assert findings(packs.folder("begun"))[0].startswith(
+        "pack.yaml: is missing; write it, with the keys name"
+    )
+
+
+def test_an_id_cannot_lead_out_of_the_pack(isle: Path) -> None:
+    edit(isle, "taxonomy.yaml", "nodes:", "nodes:\n  - {id: ../../R, parent: sharing, name: {art: R}}")
+    assert any("nodes[../../R]: is no id" in one for one in findings(isle))
+    with pytest.raises(DataError):
+        assert packs.load(str(isle)).policies
+
+
 def test_a_policy_of_no_category_is_found(isle: Path) -> None:
     (isle / "policy/Z.yaml").write_text(
         (isle / "policy/Q.yaml").read_text().replace("category: Q", "category: Z")
@@ -287,6 +302,6 @@ def test_words_that_name_nothing_end_the_command_with_code_2(
 def test_a_name_that_is_bundled_and_a_folder_here_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ko").mkdir()
     (tmp_path / "ko/pack.yaml").write_text("name: ko")
-    with pytest.raises(packs.ConfigError, match=r"write \./ko for the folder"):
+    with pytest.raises(ConfigError, match=r"write \./ko for the folder"):
         packs.folder("ko")
     assert packs.folder("./ko") == Path("./ko")

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kalign.errors import DataError
@@ -67,6 +67,7 @@ def test_a_chain_of_any_length_is_measured_without_recursion() -> None:
     assert len(list(taxonomy.faults(chain))) == 29_997 + 1  # all below the type, and the type's id
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 8), st.none() | st.integers(0, 8)), max_size=12))
 def test_nodes_either_make_a_tree_or_have_findings(drawn: list[tuple[int, int | None]]) -> None:
     nodes = tuple(node(str(one), None if parent is None else str(parent)) for one, parent in drawn)
