@@ -262,7 +262,9 @@ def test_what_is_wrong_before_anything_is_loaded(
 def test_a_run_that_is_being_trained_is_locked(kalign: Kalign, short: list[str]) -> None:
     running = start(short)
     wait_for("runs/*/manifest.json", running)
+    os.killpg(running.pid, signal.SIGSTOP)  # so that it cannot finish while the other one starts
     refused = kalign("train", *short)
+    os.killpg(running.pid, signal.SIGCONT)
     assert refused.returncode == 2
     assert f"is locked by process {running.pid}" in refused.stderr
     said, _ = running.communicate(timeout=120)
