@@ -187,7 +187,8 @@ def every_key(schema: type = Recipe, prefix: str = "") -> dict[str, Any]:
         if dataclasses.is_dataclass(kind):
             found |= every_key(cast(type, kind), key + ".")
         elif typing.get_origin(kind) is dict:
-            found |= every_key(typing.get_args(kind)[1], key + ".*.")
+            inner = typing.get_args(kind)[1]
+            found |= every_key(inner, key + ".*.") if dataclasses.is_dataclass(inner) else {key + ".*": inner}
     return found
 
 
@@ -224,7 +225,7 @@ def _check_choice(group: str, option: str, options: Collection[str], otherwise: 
 
 def _check_known(key: str, where: str) -> None:
     known = every_key()
-    generic = re.sub(r"^data\.mix\.[^.]+", "data.mix.*", key)
+    generic = re.sub(r"^(data\.mix|model\.template_kwargs)\.[^.]+", r"\1.*", key)
     if generic in known or generic == "data.mix.*":
         return
     leaf = key.rsplit(".", 1)[-1]

@@ -24,6 +24,10 @@ from kalign import files
 from kalign.config import Model
 from kalign.config.schema import Quantization
 from kalign.errors import ConfigError, DataError, IntegrityError, ResourceError
+from kalign.models import exaone, heads, twins
+
+exaone.register()
+heads.allow_own_width()
 
 BUNDLED = Path(__file__).parent / "bundled"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -59,6 +63,8 @@ def locate(model: Model) -> Located:
         ConfigError: `model.repo` names nothing.
         IntegrityError: the folder holds pickles, code, or links out of it, and the recipe does not trust it.
     """
+    if model.twin and model.family:
+        return Located(f"twin:{model.family}", twins.folder(model.family), None)
     if not model.repo:
         raise ConfigError("model.repo is not set; give model.repo=OWNER/NAME, a folder, or model=tiny")
     if model.repo.startswith("bundled:"):
