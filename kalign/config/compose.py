@@ -92,8 +92,9 @@ def prepared(words: list[str]) -> list[str]:
             value = ",".join(_recipe_name(choice) for choice in value.split(","))
         else:
             _check_key(key, value)
-        if key == "data.mix":  # its names are the user's own, which Hydra wants marked
-            key = "++data.mix"
+        # names of the user's own, which Hydra wants marked
+        if key == "data.mix" or re.match(r"model\.template_kwargs\b", key):
+            key = f"++{key}"
         rewritten.append(_readable(f"{key}={value}") if equals else word)
     return rewritten
 
@@ -188,7 +189,8 @@ def every_key(schema: type = Recipe, prefix: str = "") -> dict[str, Any]:
             found |= every_key(cast(type, kind), key + ".")
         elif typing.get_origin(kind) is dict:
             inner = typing.get_args(kind)[1]
-            found |= every_key(inner, key + ".*.") if dataclasses.is_dataclass(inner) else {key + ".*": inner}
+            known = every_key(cast(type, inner), key + ".*.") if dataclasses.is_dataclass(inner) else {}
+            found |= known or {key + ".*": inner}
     return found
 
 

@@ -115,14 +115,14 @@ class Model:
     def _check_template(self) -> None:
         if self.pad_token is not None and self.pad_token == self.turn_end:
             raise ConfigError(
-                f"model.pad_token={self.pad_token} is model.turn_end too, so what fills the shorter rows would "
+                f"model.pad_token={self.pad_token} is model.turn_end too, so what fills short rows would "
                 "end them; name a token that never stands in text"
             )
         if self.system is not None:
             one_of("model.system", self.system, SYSTEM_POLICIES)
         if self.default_system is not None and self.system != "turn":
             raise ConfigError(
-                f"model.default_system={self.default_system!r} needs model.system=turn, but it is {self.system}"
+                f"model.default_system={self.default_system!r} needs model.system=turn, not {self.system}"
             )
         if reserved := sorted(RENDERING & set(self.template_kwargs)):
             raise ConfigError(
@@ -277,8 +277,8 @@ class Adapter:
                 re.compile(self.target_modules)
             except re.error as wrong:
                 raise ConfigError(
-                    f"adapter.target_modules={self.target_modules} is no regular expression ({wrong}); mend it, "
-                    "or give a list of names"
+                    f"adapter.target_modules={self.target_modules} is no regular expression ({wrong}); mend "
+                    "it, or give a list of names"
                 ) from wrong
         self.quantization.check()
 

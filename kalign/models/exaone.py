@@ -12,6 +12,7 @@ Source:
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import WeightRenaming
@@ -94,10 +95,13 @@ def save_llama(model: PreTrainedModel, folder: Path) -> None:
         ConfigError: the model is no EXAONE.
     """
     _require_exaone(model)
-    config = model.config
-    shared = {key: value for key, value in LlamaConfig.to_dict(config).items() if key != "model_type"}
-    shared["architectures"] = ["LlamaForCausalLM"]
-    LlamaForCausalLM._from_config(LlamaConfig(**shared))
+    settings = {key: value for key, value in LlamaConfig.to_dict(model.config).items() if key != "model_type"}
+    with torch.device("meta"):
+        llama = LlamaForCausalLM(LlamaConfig.from_dict(settings))
+    llama.load_state_dict(model.state_dict(), assign=True)
+    llama.tie_weights()
+    llama.generation_config = model.generation_config
+    llama.save_pretrained(folder)
 
 
 def _require_exaone(model: PreTrainedModel) -> None:

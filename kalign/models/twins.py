@@ -1,4 +1,4 @@
-"""Tiny twins: random weights of a family's real class, with its special tokens, pre-tokenisation and template.
+"""Tiny twins: random weights of a family's real class, with its special tokens, splitting and template.
 
 A twin behaves as the real model does wherever names, shapes, tokens and templates decide, and answers
 nonsense. It is built in seconds from the data in `families/` and the Korean pack, without network, and kept
@@ -125,13 +125,11 @@ def _byte_level(tokens: Tokens) -> Tokenizer:
     core = Tokenizer(models.BPE())
     if tokens.normalizer:
         core.normalizer = {"NFC": normalizers.NFC}[tokens.normalizer]()
-    own_split = tokens.split is None
-    bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=own_split)
-    core.pre_tokenizer = (
-        bytes_
-        if own_split
-        else pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(tokens.split), behavior="isolated"), bytes_])
-    )
+    steps: list[pre_tokenizers.PreTokenizer] = []
+    if tokens.split:
+        steps.append(pre_tokenizers.Split(Regex(tokens.split), behavior="isolated"))
+    steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not tokens.split))
+    core.pre_tokenizer = pre_tokenizers.Sequence(steps)
     core.decoder = decoders.ByteLevel()
     return core
 
