@@ -180,6 +180,8 @@ def test_the_wheel_installed_elsewhere_composes_every_recipe(tmp_path: Path) -> 
     packed = set(zipfile.ZipFile(wheel).namelist())
     assert "kalign/models/bundled/tiny/model.safetensors" in packed
     assert "kalign/packs/ko/pairs.jsonl" in packed
+    assert {f"kalign/models/families/exaone.{kind}" for kind in ("yaml", "jinja")} <= packed
+    assert "kalign/models/battery.json" in packed
     site = tmp_path / "site"
     install = [
         sys.executable,

@@ -139,7 +139,11 @@ def load_tokenizer(model: Model, located: Located) -> PreTrainedTokenizerBase:
     tokenization.require_exact(tokenizer, raw, located.name)
     if model.pad_token is not None:
         if model.pad_token not in tokenizer.get_vocab():
-            raise DataError(f"model.pad_token={model.pad_token} is no token of {located.name}")
+            fit = [token for token in tokenizer.get_added_vocab() if re.search("pad|reserved", token, re.I)]
+            raise DataError(
+                f"model.pad_token={model.pad_token} is no token of {located.name}; name one that never "
+                f"stands in text{', such as ' + ' or '.join(fit[:3]) if fit else ''}"
+            )
         tokenizer.pad_token = model.pad_token
     if tokenizer.pad_token is None:
         raise DataError(

@@ -88,7 +88,7 @@ def _require_system(model: Model, chat: Chat, name: str) -> None:
     if (
         wanted is not None
         and written is not None
-        and not re.fullmatch(rf"\W*(system)?\W*{re.escape(wanted.strip())}\W*", written)
+        and not re.fullmatch(rf"(\W*system[^\w\s]*)?\s*{re.escape(wanted.strip())}\s*", written)
     ):
         raise DataError(
             f"{name}: the system turn that its template writes of itself is {written!r}, not "

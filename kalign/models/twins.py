@@ -30,6 +30,7 @@ from tokenizers import (
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedConfig
 
 from kalign import files, packs
+from kalign.errors import ResourceError
 from kalign.models import exaone, families, heads
 from kalign.models.families import Family, Tokens
 
@@ -46,19 +47,31 @@ def folder(name: str) -> Path:
 
     Raises:
         ConfigError: there is no such family.
+        ResourceError: the cache folder cannot be written.
     """
     family = families.read(name)
     place = cache() / f"{name}-{_key(family)[:16]}"
     if not place.is_dir():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=place.parent))
         try:
-            build(family, partial)
-            partial.chmod(0o755)
-            _name_atomically(partial, place)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            _build_at(place, family)
+        except OSError as wrong:
+            raise ResourceError(
+                f"the twin of {name} cannot be written to {place}: {wrong.strerror}; set XDG_CACHE_HOME to a "
+                "folder that can be written"
+            ) from wrong
     return place
+
+
+def _build_at(place: Path, family: Family) -> None:
+    """Build in a folder of its own, which takes the name `place` only when it is complete."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    try:
+        build(family, partial)
+        partial.chmod(0o755)  # a temporary folder is the user's alone
+        _name_atomically(partial, place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def cache() -> Path:

@@ -117,6 +117,11 @@ BROKEN: dict[str, tuple[str, dict[str, Any], str]] = {
     "a default system text that is not declared": ("qwen", {"default_system": None}, "of its own"),
     "a declared one that is not written": ("ax", {"default_system": "규칙"}, "writes no system turn"),
     "another one than is declared": ("qwen", {"default_system": "You are Qwen."}, "You are a helpful"),
+    "one that differs in its last mark": (
+        "qwen",
+        {"default_system": "You are Qwen, created by Alibaba Cloud. You are a helpful assistant"},
+        "state the text it has",
+    ),
     "an empty system turn that is not declared": ("exaone", {"default_system": None}, "of its own"),
     "dates that are not declared": ("llama", {"default_system": ""}, "Cutting Knowledge"),
     "another date than is declared": ("llama", {"template_kwargs": {"date_string": "1 Jan"}}, "1 Jan"),

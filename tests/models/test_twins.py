@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from kalign import files
 from kalign.config import Model, compose
-from kalign.errors import ConfigError
+from kalign.errors import ConfigError, ResourceError
 from kalign.models import families, heads, loading, twins
 from tests.conftest import ROOT
 
@@ -123,6 +123,13 @@ def test_two_that_build_at_once_find_one_complete_twin(
     assert found[0] == found[1]
     assert list((tmp_path / "kalign/twins").iterdir()) == [found[0]]
     assert (found[0] / "model.safetensors").is_file()
+
+
+def test_a_cache_that_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(ResourceError, match="set XDG_CACHE_HOME"):
+        twins.folder("ax")
 
 
 def test_an_unknown_family_is_refused_with_the_nearest() -> None:
