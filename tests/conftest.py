@@ -140,6 +140,14 @@ def only_run(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Twins are built anew for each session of tests, never taken from the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def quiet_libraries() -> Iterator[None]:
     """Leave the progress bars of libraries out of the tests' output."""
     os.environ["TQDM_DISABLE"] = "1"

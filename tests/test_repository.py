@@ -10,9 +10,11 @@ import sys
 import typing
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from kalign.config import Adapter, Loss, Recipe, Trainer, compose, schema
 from tests.conftest import ROOT
@@ -106,16 +108,28 @@ def test_the_defaults_of_the_schema_are_those_of_conf() -> None:
         ("evaluation", "samples"),
         ("adapter", "lora"),
     ):
-        written = yaml.safe_load((ROOT / "conf" / group / f"{option}.yaml").read_text(encoding="utf-8"))
+        blocks = {"model": conf("model", "other"), group: conf(group, option)}
+        written = OmegaConf.to_container(OmegaConf.create(blocks), resolve=True)[group]
         stated = dataclasses.asdict(getattr(Recipe(), group))
         for key, value in written.items():
             if isinstance(value, dict):
                 assert value.items() <= stated[key].items()
             else:
                 assert stated[key] == value, f"{group}.{key}"
-    assert set(dataclasses.asdict(Loss())) == set(
-        yaml.safe_load((ROOT / "conf/loss/dpo.yaml").read_text(encoding="utf-8"))
-    )
+    assert set(dataclasses.asdict(Loss())) == set(conf("loss", "dpo"))
+
+
+def test_every_known_model_states_every_setting_of_a_model() -> None:
+    """So that nothing of it is left to a default that was meant for models that are not known."""
+    block = {setting.split(".")[1] for setting in SETTINGS if setting.startswith("model.")}
+    for path in (ROOT / "conf/model").glob("*.yaml"):
+        assert block - {"licence"} <= set(conf("model", path.stem)), path
+
+
+def conf(group: str, option: str) -> dict[str, Any]:
+    """What one file of conf/ says."""
+    text = (ROOT / "conf" / group / f"{option}.yaml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text))
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +202,9 @@ def test_the_wheel_installed_elsewhere_composes_every_recipe(tmp_path: Path) -> 
     [wheel] = tmp_path.glob("*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
     assert "kalign/models/bundled/tiny/model.safetensors" in packed
-    assert {"kalign/packs/ko/pairs.jsonl", "kalign/packs/skeleton/policy/Q.yaml"} <= packed
+    assert {"kalign/packs/ko/statutes/articles.csv", "kalign/packs/skeleton/policy/Q.yaml"} <= packed
+    assert {f"kalign/models/families/exaone.{kind}" for kind in ("yaml", "jinja")} <= packed
+    assert "kalign/models/battery.json" in packed
     site = tmp_path / "site"
     install = [
         sys.executable,

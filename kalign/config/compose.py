@@ -92,8 +92,9 @@ def prepared(words: list[str]) -> list[str]:
             value = ",".join(_recipe_name(choice) for choice in value.split(","))
         else:
             _check_key(key, value)
-        if key == "data.mix":  # its names are the user's own, which Hydra wants marked
-            key = "++data.mix"
+        # names of the user's own, which Hydra wants marked
+        if key == "data.mix" or re.match(r"model\.template_kwargs\b", key):
+            key = f"++{key}"
         rewritten.append(_readable(f"{key}={value}") if equals else word)
     return rewritten
 
@@ -187,7 +188,9 @@ def every_key(schema: type = Recipe, prefix: str = "") -> dict[str, Any]:
         if dataclasses.is_dataclass(kind):
             found |= every_key(cast(type, kind), key + ".")
         elif typing.get_origin(kind) is dict:
-            found |= every_key(typing.get_args(kind)[1], key + ".*.")
+            inner = typing.get_args(kind)[1]
+            known = every_key(cast(type, inner), key + ".*.") if dataclasses.is_dataclass(inner) else {}
+            found |= known or {key + ".*": inner}
     return found
 
 
@@ -224,7 +227,7 @@ def _check_choice(group: str, option: str, options: Collection[str], otherwise: 
 
 def _check_known(key: str, where: str) -> None:
     known = every_key()
-    generic = re.sub(r"^data\.mix\.[^.]+", "data.mix.*", key)
+    generic = re.sub(r"^(data\.mix|model\.template_kwargs)\.[^.]+", r"\1.*", key)
     if generic in known or generic == "data.mix.*":
         return
     leaf = key.rsplit(".", 1)[-1]

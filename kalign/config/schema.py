@@ -36,6 +36,19 @@ F_DIVERGENCE_LOSSES = ("sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "r
 SMOOTHED_LOSSES = ("exo_pair", "robust")  # the only ones that read label_smoothing
 FORMATS = ("preference", "square")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+# What becomes of a system message: a turn of its own, text in front of the first user turn, or an error
+SYSTEM_POLICIES = ("turn", "merged", "refused")
+# What transformers' apply_chat_template takes for itself
+RENDERING = {
+    "messages",
+    "conversation",
+    "tokenize",
+    "add_generation_prompt",
+    "continue_final_message",
+    "chat_template",
+    "strftime_now",
+}
 
 
 def one_of(key: str, value: str, known: tuple[str, ...]) -> None:
@@ -69,20 +82,51 @@ class Model:
     dtype: str = "bfloat16"
     attn_implementation: str = "sdpa"
     trust_remote_code: bool = False
+    family: str | None = None
+    twin: bool = False
+    target_modules: Any = field(default_factory=lambda: list(PROJECTIONS))  # names, or one regex
     pad_token: str | None = None
     bos_count: int | None = None
     turn_end: str | None = None
+    system: str | None = None
+    default_system: str | None = None
+    trims: bool | None = None
+    generation_prompt: str | None = None
+    template_kwargs: dict[str, str] = field(default_factory=dict)
+    template_sha256: str | None = None
 
     def check(self) -> None:
         """Raise ConfigError where the block contradicts itself."""
         one_of("model.dtype", self.dtype, ("float32", "bfloat16", "float16"))
         if self.bos_count is not None:
             above("model.bos_count", self.bos_count, 0, inclusive=True)
+        if self.twin and self.family is None:
+            raise ConfigError(
+                "model.twin=true needs to know whose twin; choose a model that has one, such as model=qwen"
+            )
+        self._check_template()
         if self.trust_remote_code and not COMMIT.fullmatch(self.revision or ""):
             raise ConfigError(
                 "model.trust_remote_code=true needs the exact code it trusts, but "
                 f"model.revision={self.revision} is no "
                 "commit of 40 hex digits; pin it (a refused local folder prints its own)"
+            )
+
+    def _check_template(self) -> None:
+        if self.pad_token is not None and self.pad_token == self.turn_end:
+            raise ConfigError(
+                f"model.pad_token={self.pad_token} is model.turn_end too, so what fills short rows would "
+                "end them; name a token that never stands in text"
+            )
+        if self.system is not None:
+            one_of("model.system", self.system, SYSTEM_POLICIES)
+        if self.default_system is not None and self.system != "turn":
+            raise ConfigError(
+                f"model.default_system={self.default_system!r} needs model.system=turn, not {self.system}"
+            )
+        if reserved := sorted(RENDERING & set(self.template_kwargs)):
+            raise ConfigError(
+                f"model.template_kwargs sets {', '.join(reserved)}, which kalign decides; remove it"
             )
 
 
@@ -207,9 +251,7 @@ class Adapter:
     r: int = 16
     lora_alpha: int = 16
     lora_dropout: float = 0.05
-    target_modules: list[str] = field(
-        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    )
+    target_modules: Any = field(default_factory=lambda: list(PROJECTIONS))  # names, or one regex
     use_rslora: bool = False
     use_dora: bool = False
     quantization: Quantization = field(default_factory=Quantization)
@@ -226,11 +268,24 @@ class Adapter:
             raise ConfigError(
                 "adapter.target_modules is empty, so nothing would be trained; name at least one"
             )
-        if any("lm_head" in name for name in self.target_modules):
+        if any("lm_head" in name for name in self.targets()):
             raise ConfigError(
                 "adapter.target_modules names lm_head, which TRL's log-prob head never reads; remove it"
             )
+        if isinstance(self.target_modules, str):
+            try:
+                re.compile(self.target_modules)
+            except re.error as wrong:
+                raise ConfigError(
+                    f"adapter.target_modules={self.target_modules} is no regular expression ({wrong}); mend "
+                    "it, or give a list of names"
+                ) from wrong
         self.quantization.check()
+
+    def targets(self) -> list[str]:
+        """The names of the layers that are adapted, or the one regex that must match a layer's whole path."""
+        named = self.target_modules if isinstance(self.target_modules, list) else [self.target_modules]
+        return [str(name) for name in named]
 
 
 @dataclass(kw_only=True)

@@ -8,7 +8,7 @@ and text that spells a control token stays text.
 import re
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -45,13 +45,19 @@ class Chat:
         bos_count: how often a conversation holds the beginning-of-sequence token; None: once or never.
         turn_end: the token that ends an assistant turn; None: the first one the template writes behind an
             answer.
+        template_kwargs: what the template is given besides the messages.
 
     Raises:
         DataError: there is no template, it cannot be rendered, or it breaks one of these promises.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, *, bos_count: int | None, turn_end: str | None
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        bos_count: int | None,
+        turn_end: str | None,
+        template_kwargs: Mapping[str, str] | None = None,
     ) -> None:
         if not tokenizer.chat_template:
             raise DataError(
@@ -60,6 +66,7 @@ class Chat:
             )
         self.tokenizer = tokenizer
         self.bos_count = bos_count
+        self.template_kwargs = dict(template_kwargs or {})
         self._control = _control_tokens(tokenizer)
         probe = (Message(role="user", content="1"),)
         answer = (Message(role="assistant", content="2"),)
@@ -181,17 +188,41 @@ class Chat:
         try:
             with time_limit(RENDER_SECONDS, f"{self.tokenizer.name_or_path}: its chat template"):
                 rendered = self.tokenizer.apply_chat_template(
-                    conversation, tokenize=False, add_generation_prompt=add_generation_prompt
+                    conversation,
+                    tokenize=False,
+                    add_generation_prompt=add_generation_prompt,
+                    strftime_now=None,  # by which a template would write today's date
+                    **self.template_kwargs,
                 )
         except jinja2.TemplateSyntaxError as wrong:
             raise DataError(
                 f"{self.tokenizer.name_or_path}: its chat template is no Jinja: {wrong.message}"
+            ) from wrong
+        except TypeError as wrong:
+            if "strftime_now" not in str(self.tokenizer.chat_template):
+                raise
+            raise DataError(
+                f"{self.tokenizer.name_or_path}: its chat template writes today's date, so the same command "
+                "would train on other tokens tomorrow; pin it, for example with "
+                "model.template_kwargs={date_string:'26 Jul 2024'}"
             ) from wrong
         except jinja2.TemplateError as wrong:
             raise UnusableTriplet(
                 "template_refuses", f"the template refuses the conversation: {wrong.message}"
             ) from wrong
         return str(rendered), spelled
+
+    def render(self, turns: Sequence[Message], *, add_generation_prompt: bool) -> str:
+        """The conversation as the template writes it.
+
+        Raises:
+            UnusableTriplet: the template refuses it.
+        """
+        return self._render(turns, add_generation_prompt=add_generation_prompt)[0]
+
+    def split(self, rendered: str) -> list[str]:
+        """What was rendered, cut into texts (even positions, perhaps empty) and control tokens (odd ones)."""
+        return re.split(f"({self._control.pattern})", rendered) if self._control else [rendered]
 
     def _encode(self, rendered: str, spelled: list[str]) -> list[int]:
         ids: list[int] = []

@@ -1,5 +1,6 @@
 """Where a model's files are, whether they may be trusted, and loading them exactly as the recipe says."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,6 @@ from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -24,6 +24,10 @@ from kalign import files
 from kalign.config import Model
 from kalign.config.schema import Quantization
 from kalign.errors import ConfigError, DataError, IntegrityError, ResourceError
+from kalign.models import exaone, heads, tokenization, twins
+
+exaone.register()
+heads.allow_own_width()
 
 BUNDLED = Path(__file__).parent / "bundled"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -34,6 +38,7 @@ DROPOUTS = (
     "embd_pdrop",
     "resid_pdrop",
     "attn_pdrop",
+    "embed_dropout",
     "hidden_dropout_prob",
 )
 
@@ -59,6 +64,8 @@ def locate(model: Model) -> Located:
         ConfigError: `model.repo` names nothing.
         IntegrityError: the folder holds pickles, code, or links out of it, and the recipe does not trust it.
     """
+    if model.twin and model.family:
+        return Located(f"twin:{model.family}", twins.folder(model.family), None)
     if not model.repo:
         raise ConfigError("model.repo is not set; give model.repo=OWNER/NAME, a folder, or model=tiny")
     if model.repo.startswith("bundled:"):
@@ -83,10 +90,10 @@ def require_safe(folder: Path, model: Model) -> None:
     Raises:
         IntegrityError: there are such files, or a link leaves the folder.
     """
+    native = _model_type(folder) == exaone.MODEL_TYPE  # kalign's class is used, whatever code lies there
+    suffixes = PICKLES if native else (*PICKLES, ".py")
     suspects = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix in (*PICKLES, ".py") and path.name != "training_args.bin"
+        path for path in folder.rglob("*") if path.suffix in suffixes and path.name != "training_args.bin"
     )
     named = [path.relative_to(folder).as_posix() for path in suspects]
     for path in folder.rglob("*"):
@@ -97,7 +104,7 @@ def require_safe(folder: Path, model: Model) -> None:
         named += [
             f"{key} in {config.name}"
             for key in ("auto_map", "_attn_implementation_internal")
-            if f'"{key}"' in content
+            if f'"{key}"' in content and not (native and key == "auto_map")
         ]
     if not named:
         return
@@ -112,30 +119,42 @@ def require_safe(folder: Path, model: Model) -> None:
     )
 
 
+def _model_type(folder: Path) -> str | None:
+    try:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # said in one sentence when it is loaded
+    return settings.get("model_type") if isinstance(settings, dict) else None
+
+
 def load_tokenizer(model: Model, located: Located) -> PreTrainedTokenizerBase:
-    """The model's tokenizer, with a pad token of its own.
+    """The model's tokenizer, cutting text just as its tokenizer.json says, with a pad token of its own.
 
     Raises:
-        DataError: there is no usable tokenizer, or no pad token.
+        DataError: there is no usable tokenizer, or no pad token that is not the end of a sequence too.
         ResourceError: the Hub could not be reached.
     """
     with _explained(located):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            located.source, revision=located.revision, trust_remote_code=model.trust_remote_code
-        )
-    if not tokenizer.is_fast:
-        raise DataError(
-            f"{located.name} has no tokenizer.json, which kalign needs to keep tokens exact; convert it once"
-        )
+        raw, tokenizer = tokenization.load(located.source, revision=located.revision)
+    tokenization.require_exact(tokenizer, raw, located.name)
     if model.pad_token is not None:
         if model.pad_token not in tokenizer.get_vocab():
-            raise DataError(f"model.pad_token={model.pad_token} is no token of {located.name}")
+            fit = [token for token in tokenizer.get_added_vocab() if re.search("pad|reserved", token, re.I)]
+            raise DataError(
+                f"model.pad_token={model.pad_token} is no token of {located.name}; name one that never "
+                f"stands in text{', such as ' + ' or '.join(fit[:3]) if fit else ''}"
+            )
         tokenizer.pad_token = model.pad_token
     if tokenizer.pad_token is None:
         raise DataError(
             f"{located.name} has no pad token; set model.pad_token to a token that never stands in text, "
             "and never to the "
             "end-of-turn token"
+        )
+    if tokenizer.pad_token == tokenizer.eos_token:
+        raise DataError(
+            f"{located.name}: its pad token {tokenizer.pad_token} ends sequences too, so no one could tell "
+            "an end from a filler; set model.pad_token to a token that never stands in text"
         )
     return tokenizer
 
@@ -177,6 +196,7 @@ def load_model(
             quantization_config=quantised,
             device_map={"": device} if quantised is not None else None,
         )
+    _require_whole_blocks(loaded, located.name, device)
     _keep_differentiable(loaded)
     text_config = loaded.config.get_text_config()
     dropping = {name: getattr(text_config, name, 0) for name in DROPOUTS}  # families spell it differently
@@ -189,6 +209,23 @@ def load_model(
         )
     loaded.config.use_cache = False
     return loaded
+
+
+def _require_whole_blocks(model: PreTrainedModel, name: str, device: torch.device) -> None:
+    """Refuse what bitsandbytes 0.50 unpacks wrongly on a CPU, silently: rows that end inside a block of 4-bit
+    weights.
+
+    Raises:
+        ConfigError: there is such a layer.
+    """
+    if device.type != "cpu":
+        return
+    for path, module in model.named_modules():
+        if isinstance(module, Linear4bit) and module.in_features % module.weight.quant_state.blocksize:
+            raise ConfigError(
+                f"{name}: {path} has rows of {module.in_features} weights, which bitsandbytes unpacks "
+                "wrongly on a CPU when they are held in 4 bits; use adapter=lora, or a GPU"
+            )
 
 
 def _keep_differentiable(model: PreTrainedModel) -> None:

@@ -19,11 +19,11 @@ from trl import DPOConfig
 from kalign import runs
 from kalign.config import Recipe
 from kalign.errors import ConfigError, IntegrityError
-from kalign.models import loading
+from kalign.models import loading, promises
 from kalign.models.chat import Chat
 from kalign.models.loading import Located
 from kalign.runs import Run
-from kalign.training import arguments, checkpoints, guards, inputs, limits, report, results
+from kalign.training import adapters, arguments, checkpoints, guards, inputs, limits, report, results
 from kalign.training.trainer import Epochs, PairTrainer, StepOrder
 
 
@@ -54,11 +54,7 @@ def _train(recipe: Recipe, run: Run, console: Console) -> None:
     args = arguments.dpo_config(recipe, run)
     ranks = arguments.connected()
     located = loading.locate(recipe.model)
-    chat = Chat(
-        loading.load_tokenizer(recipe.model, located),
-        bos_count=recipe.model.bos_count,
-        turn_end=recipe.model.turn_end,
-    )
+    chat = promises.load_chat(recipe.model, located)
     pairs = None
     if ranks.is_main_process:
         pairs = inputs.prepare(recipe, run, located, chat, console)
@@ -112,6 +108,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
                 "name the projections its class has"
             ) from wrong
         raise
+    adapters.require_language_only(trainer.model, recipe.adapter.target_modules)
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(report.Progress)
     checkpoint_bytes = 12 * _trained_weights(trainer)  # float32 weights and Adam's two moments

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from kalign.config import Model
 from kalign.config.schema import Quantization
@@ -47,6 +49,20 @@ def test_gradients_pass_through_four_bit_weights_after_an_evaluation_too(folder:
     with torch.no_grad():
         loaded.eval()(input_ids=torch.tensor([[1, 4, 300, 5]]))
     assert torch.equal(gradient(), before)
+
+
+def test_rows_that_a_cpu_would_unpack_wrongly_are_refused(folder: Path) -> None:
+    """The first half fails once bitsandbytes unpacks them rightly, and then the refusal can go."""
+    weights = torch.randn(64, 96, generator=torch.Generator().manual_seed(0))
+    unpacked = dequantize_4bit(*quantize_4bit(weights, quant_type="nf4", blocksize=64))
+    assert (unpacked - weights).norm() > 0.15 * weights.norm()
+    config = LlamaConfig.from_pretrained(folder, intermediate_size=96)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    model = Model(repo=str(folder), dtype="float32")
+    quantization = Quantization(load_in_4bit=True, bnb_4bit_compute_dtype="float32")
+    with pytest.raises(ConfigError, match=r"down_proj has rows of 96 weights"):
+        loading.load_model(model, loading.locate(model), quantization, device=CPU)
+    loading.load_model(model, loading.locate(model), Quantization(), device=CPU)
 
 
 def unsafe(folder: Path, case: str) -> None:

@@ -281,11 +281,14 @@ def test_the_command_prints_a_table_or_json_and_ends_with_code_3(
     found = kalign_here("pack", "check", str(isle), "as_of=2026-12-01", "--json")
     document = json.loads(found.stdout)
     assert found.returncode == 3
-    assert [finding["where"] for finding in document["findings"]] == ["policy/Q.yaml: institutions"]
+    assert [finding["where"] for finding in document["findings"]] == [
+        "policy/Q.yaml: institutions",
+        "policy/Q.yaml: example.answer",  # names it too
+    ]
     assert (document["counts"]["pairs"], document["as_of"]) == (24, "2026-12-01")
     shown = kalign_here("pack", "check", str(isle), "as_of=2026-12-01")
     assert shown.returncode == 3
-    assert "; findings: 1\n" in shown.stdout
+    assert "; findings: 2\n" in shown.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+"""Where the adapter of a text model may sit: nowhere but in its language model."""
+
+from typing import Any
+
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+
+from kalign.errors import ConfigError
+
+
+def require_language_only(model: PeftModel, target_modules: Any) -> None:
+    """Refuse an adapter on layers that text never reaches, such as those of a vision tower.
+
+    Args:
+        target_modules: what the recipe asked for, to be repeated in the message.
+
+    Raises:
+        ConfigError: there is one; its first layer is named.
+    """
+    base = model.get_base_model()
+    reached = set(base.get_decoder().modules())
+    beside = [
+        name
+        for name, module in base.named_modules()
+        if isinstance(module, BaseTunerLayer) and module not in reached
+    ]
+    if beside:
+        raise ConfigError(
+            f"adapter.target_modules={target_modules} also takes in {beside[0]}, which text never reaches "
+            f"({len(beside)} such layers); leave model.target_modules as its model has it, or give a regex"
+        )
