@@ -55,14 +55,19 @@ def test_a_made_up_pack_runs_the_whole_tiny_recipe(
     folder = filled(tmp_path / "isle")
     assert kalign_here("pack", "check", str(folder)).returncode == 0
     words = [word for word in short if not word.startswith("data.path=")]
-    trained = kalign_here("train", *words, f"pack={folder}")
+    trained = kalign_here("train", *words, f"pack={folder}", "evaluation.held_out_prompts=true")
     assert trained.returncode == 0, trained.stderr
     run = only_run(tmp_path / "runs")
     ledger = [row for _, row in files.read_parquet(run / "ledger.parquet")]
     assert len(ledger) == 24
     assert {row["action"] for row in ledger} == {"train", "eval"}
     assert min(row["language_share"] for row in ledger) == 1.0
-    assert (run / "result.json").exists()
+    behaviour = json.loads((run / "result.json").read_text(encoding="utf-8"))["behaviour"]
+    assert behaviour["by_category"]["Q"]["prompts"] == 2
+    assert behaviour["benign"]["answered"]["prompts"] == 2
+    answers = [row for _, row in files.read_jsonl(run / "held_out_answers.jsonl")]
+    assert [row["id"] for row in answers] == ["h0", "b0", "h1", "b1"]
+    assert "Held-out harmful prompts" in trained.stdout
     assert (run / "adapter/adapter_model.safetensors").exists()
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["recipe"]["pack"] == str(folder)

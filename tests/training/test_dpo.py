@@ -314,8 +314,9 @@ def test_other_losses_train_under_their_own_names(name: str, kalign_here: Kalign
 def test_the_square_recipe_trains_through_accelerate_and_its_ledger_adds_up() -> None:
     launch = [str(Path(sys.executable).parent / "accelerate"), "launch", "--num_processes=1"]
     path = SHARED / "square/response_test_ood.json"
+    few = ["trainer.max_steps=1", "evaluation.held_out_prompts=false"]
     done = subprocess.run(
-        [*launch, str(ROOT / "train.py"), "recipe=square", f"data.path={path}", "trainer.max_steps=1"],
+        [*launch, str(ROOT / "train.py"), "recipe=square", f"data.path={path}", *few],
         capture_output=True,
         text=True,
     )
