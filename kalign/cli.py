@@ -5,11 +5,13 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from kalign import __version__
-from kalign.errors import ConfigError, Interrupted, KalignError
+from kalign.errors import ConfigError, Interrupted, KalignError, ResourceError
 
 RECIPE_WORDS = "[recipe=NAME] [KEY=VALUE ...]"
 RECIPE_HELP = (
@@ -44,7 +46,7 @@ def train(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import compose
 
     recipe = compose.load(words)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an unused CPU kernel
+    _quiet_libraries()
     from rich.console import Console
 
     from kalign.training import dpo  # only now: composing and refusing never wait for torch
@@ -67,6 +69,54 @@ def show(words: list[str], flags: argparse.Namespace) -> int:
     return 0
 
 
+def plan(words: list[str], flags: argparse.Namespace) -> int:
+    """Say what a training would take before any device is touched: memory, time, and what would be dropped.
+
+    Ends with code 7 when the memory is not enough.
+    """
+    own, words = _own_words(words, launch=str, ranks=int, memory=float, tflops=float)
+    from kalign.config import compose
+
+    recipe = compose.load(words)
+    _quiet_libraries()
+    from rich.console import Console
+
+    from kalign.training.planning import plan as planning
+    from kalign.training.planning import report
+
+    made = planning.plan(recipe, planning.Words(**own))
+    report.show(Console(stderr=flags.json, highlight=False, markup=False), made)
+    if flags.json:
+        print(json.dumps(made, ensure_ascii=False, indent=2))
+    return 0 if made["memory"]["fits"] else ResourceError.exit_code
+
+
+def _quiet_libraries() -> None:
+    """Keep back what the libraries say while they are imported, and nobody can act on."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an unused CPU kernel
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+
+
+def _own_words(words: list[str], **kinds: Callable[[str], Any]) -> tuple[dict[str, Any], list[str]]:
+    """The words that belong to the command, by name and of their kind, and those that belong to the recipe.
+
+    Raises:
+        ConfigError: a value is not of its kind.
+    """
+    own: dict[str, Any] = {}
+    rest = []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in kinds:
+            rest.append(word)
+            continue
+        try:
+            own[key] = kinds[key](value)
+        except ValueError as wrong:
+            raise ConfigError(f"{word} is no {kinds[key].__name__}; write {key}=NUMBER") from wrong
+    return own, rest
+
+
 COMMANDS: Mapping[str, Command] = {
     "train": Command(
         run=train,
@@ -84,6 +134,15 @@ COMMANDS: Mapping[str, Command] = {
         run=show,
         summary="print a recipe with everything it inherits",
         example="kalign show recipe=qwen adapter.r=64",
+    ),
+    "plan": Command(
+        run=plan,
+        summary="say what a training would take: memory, time, what would be dropped",
+        example="kalign plan recipe=qwen launch=ddp ranks=8 memory=80 data.path=my.jsonl",
+        words="[recipe=NAME] [launch=PROFILE] [ranks=N] [memory=GIB] [tflops=RATE] [KEY=VALUE ...]",
+        about_words="launch is a file of launch/ (single), ranks the number of devices in place of its own, "
+        "memory what one of them has in GiB (24), tflops what one reaches in 1e12 operations a second (300: "
+        "one H100 with LoRA on eager transformers). " + RECIPE_HELP,
     ),
 }
 
