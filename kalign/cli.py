@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kalign import __version__
-from kalign.errors import ConfigError, Interrupted, KalignError, ResourceError
+from kalign.errors import ConfigError, DataError, Interrupted, KalignError, ResourceError
 
 RECIPE_WORDS = "[recipe=NAME] [KEY=VALUE ...]"
 RECIPE_HELP = (
@@ -91,6 +91,29 @@ def plan(words: list[str], flags: argparse.Namespace) -> int:
     return 0 if made["memory"]["fits"] else ResourceError.exit_code
 
 
+def doctor(words: list[str], flags: argparse.Namespace) -> int:
+    """Check the template contract of a model, token by token, on a battery of conversations.
+
+    Ends with code 3 when it is broken; model.twin=true checks the family's tiny twin, without network.
+    """
+    own, words = _own_words(words, out=str)
+    from kalign.config import compose
+
+    recipe = compose.load(words)
+    _quiet_libraries()
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from kalign.models import doctor as examination
+
+    console = Console(stderr=flags.json, highlight=False, markup=False)
+    document = examination.run(recipe.model, Path(own.get("out", "doctor.json")), console)
+    if flags.json:
+        print(json.dumps(document, ensure_ascii=False, indent=2))
+    return 0 if document["ok"] else DataError.exit_code
+
+
 def _quiet_libraries() -> None:
     """Keep back what the libraries say while they are imported, and nobody can act on."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an unused CPU kernel
@@ -134,6 +157,13 @@ COMMANDS: Mapping[str, Command] = {
         run=show,
         summary="print a recipe with everything it inherits",
         example="kalign show recipe=qwen adapter.r=64",
+    ),
+    "doctor": Command(
+        run=doctor,
+        summary="check a model's chat template and tokenizer, token by token",
+        example="kalign doctor recipe=exaone model.twin=true",
+        words="[recipe=NAME] [out=doctor.json] [KEY=VALUE ...]",
+        about_words="out is where the findings are written. " + RECIPE_HELP,
     ),
     "plan": Command(
         run=plan,
