@@ -52,6 +52,12 @@ def show(console: Console, document: dict[str, Any]) -> None:
             f"{count} conversation(s) that training would drop, and say so: {reason.replace('_', ' ')}",
             soft_wrap=True,
         )
+    if document["ok"] and not document["contract"]["template_sha256"]:
+        console.print(
+            f"To stop when the template changes: model.template_sha256={document['template_sha256']}",
+            style="dim",
+            soft_wrap=True,
+        )
     console.print(
         "The contract holds." if document["ok"] else "The contract is broken.",
         style="green" if document["ok"] else "red",

@@ -1,5 +1,6 @@
 """Whose answers were mined, and whether their licence lets them train the model."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from kalign.config import Model, compose, licences
 from kalign.config.schema import Columns, Data, Licence
 from kalign.data import build
 from kalign.errors import ConfigError, DataError
-from tests.conftest import pair, write
+from tests.conftest import Result, pair, write
 from tests.data.test_build import Letters
 
 EXAONE = "LGAI-EXAONE/EXAONE-3.5-7.8B-Instruct"
@@ -64,6 +65,18 @@ def test_a_right_to_nothing_known_is_refused(tmp_path: Path) -> None:
     data = mined(tmp_path, ["exaone"] * 20, accept_licence_of=["exaon"])
     with pytest.raises(ConfigError, match="names 'exaon'"):
         build.build(data, Letters(), model("qwen"))
+
+
+@pytest.mark.parametrize("command", ["train", "plan"])
+def test_the_command_line_refuses_them_with_code_2(
+    command: str, tmp_path: Path, kalign_here: Callable[..., Result]
+) -> None:
+    mined(tmp_path, ["exaone"] * 20)
+    words = ["recipe=tiny", "data=file", "data.path=mined.jsonl", "data.columns.target=target"]
+    done = kalign_here(command, *words)
+    assert done.returncode == 2
+    assert "20 row(s) mined from exaone" in done.stderr
+    assert not list(tmp_path.rglob("adapter"))
 
 
 def test_a_row_that_does_not_say_its_model_is_refused(tmp_path: Path) -> None:
