@@ -8,10 +8,18 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from kalign import __version__
 from kalign.errors import ConfigError, DataError, Interrupted, KalignError, ResourceError
+
+if TYPE_CHECKING:
+    from datetime import date
+    from pathlib import Path
+
+    from kalign.packs.rows import Cites
+    from kalign.packs.shapes import Finding
 
 RECIPE_WORDS = "[recipe=NAME] [KEY=VALUE ...]"
 RECIPE_HELP = (
@@ -74,7 +82,9 @@ def plan(words: list[str], flags: argparse.Namespace) -> int:
 
     Ends with code 7 when the memory is not enough.
     """
-    own, words = _own_words(words, launch=str, ranks=int, memory=float, tflops=float)
+    from kalign.config import words as plain
+
+    own, words = plain.taken(words, launch=str, ranks=int, memory=float, tflops=float)
     from kalign.config import compose
 
     recipe = compose.load(words)
@@ -96,7 +106,9 @@ def doctor(words: list[str], flags: argparse.Namespace) -> int:
 
     Ends with code 3 when it is broken; model.twin=true checks the family's tiny twin, without network.
     """
-    own, words = _own_words(words, out=str)
+    from kalign.config import words as plain
+
+    own, words = plain.taken(words, out=str)
     from kalign.config import compose
 
     recipe = compose.load(words)
@@ -120,24 +132,117 @@ def _quiet_libraries() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
-def _own_words(words: list[str], **kinds: Callable[[str], Any]) -> tuple[dict[str, Any], list[str]]:
-    """The words that belong to the command, by name and of their kind, and those that belong to the recipe.
+def grounding_check(words: list[str], flags: argparse.Namespace) -> int:
+    """Verify every law, office and telephone number that a file's rows cite; exit 3 when one is not ok."""
+    from pathlib import Path
 
-    Raises:
-        ConfigError: a value is not of its kind.
-    """
-    own: dict[str, Any] = {}
-    rest = []
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in kinds:
-            rest.append(word)
-            continue
-        try:
-            own[key] = kinds[key](value)
-        except ValueError as wrong:
-            raise ConfigError(f"{word} is no {kinds[key].__name__}; write {key}=NUMBER") from wrong
-    return own, rest
+    from rich.console import Console
+
+    from kalign import packs
+    from kalign.config import words as plain
+    from kalign.grounding import check, verify
+
+    settings = {"field": "text", "pack": "ko", "as_of": None, "statutes": None}
+    given = plain.read(words, positional=["FILE.jsonl"], settings=settings)
+    as_of = plain.day("as_of", given["as_of"])
+    table = Path(given["statutes"]) if given["statutes"] else None
+    pack = packs.load(str(given["pack"]))
+    grounding = verify.load(pack.folder, pack.institutions.values(), table=table)
+    found = check.rows(Path(str(given["FILE.jsonl"])), str(given["field"]), grounding, as_of)
+    ok = all(row.ok for row in found)
+    if flags.json:
+        content = {"as_of": str(as_of), "ok": ok, "rows": [row.as_dict() for row in found]}
+        print(json.dumps(content, ensure_ascii=False, indent=2))
+    else:
+        check.print_rows(Console(highlight=False, markup=False), found, as_of)
+    return 0 if ok else DataError.exit_code
+
+
+def grounding_build(words: list[str], flags: argparse.Namespace) -> int:
+    """Make a table of laws from a checkout or a CSV index of statutes, and check it on known articles."""
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from kalign import packs
+    from kalign.config import words as plain
+    from kalign.grounding import build, check, grammar, statutes
+
+    if flags.source is None:
+        raise ConfigError("--source is missing; give --source FOLDER, a checkout of statutes or their index")
+    settings = {"out": "statutes", "pack": "ko", "scope": "full", "as_of": None, "origin": None}
+    given = plain.read(words, settings=settings)
+    source, out = Path(flags.source).expanduser(), Path(str(given["out"]))
+    spelled = grammar.read(packs.folder(str(given["pack"])) / "citations.yaml")
+    origin = build.Origin(
+        source=given["origin"] or source.name, as_of=str(plain.day("as_of", given["as_of"]))
+    )
+    table = build.build(source, spelled, origin)
+    faults = build.faults(table, spelled.probes)
+    if given["scope"] == "pack":
+        table = build.excerpt(table, spelled)
+    elif given["scope"] != "full":
+        raise ConfigError(f"scope={given['scope']} is unknown; use full, or pack for what a pack lists")
+    statutes.write(out, table)
+    if flags.json:
+        counts = {"laws": len(table.laws), "articles": len(table.articles)}
+        print(json.dumps({"out": str(out), **counts, "faults": faults}, ensure_ascii=False, indent=2))
+    else:
+        check.print_table(Console(highlight=False, markup=False), table, out, faults)
+    return DataError.exit_code if faults else 0
+
+
+def pack_check(words: list[str], flags: argparse.Namespace) -> int:
+    """Say all that is wrong with a culture pack: shapes, references, coverage, citations, likeness."""
+    from kalign.config import words as plain
+
+    given = plain.read(words, positional=["NAME"], settings={"as_of": None})
+    from rich.console import Console
+
+    from kalign import packs
+    from kalign.packs import check, tables
+
+    name, on = str(given["NAME"]), plain.day("as_of", given["as_of"])
+    folder = packs.folder(name)
+    cites, besides = _citations(folder, on)
+    report = check.check(folder, on=on, cites=cites, besides=besides)
+    if flags.json:
+        document = {"pack": name, "folder": str(report.folder), "as_of": str(on), "counts": report.counts}
+        findings = [asdict(finding) for finding in report.findings]
+        print(json.dumps(document | {"findings": findings}, ensure_ascii=False, indent=2))
+    else:
+        tables.say(Console(highlight=False, markup=False), name, report)
+    return DataError.exit_code if report.findings else 0
+
+
+def _citations(folder: "Path", on: "date") -> "tuple[Cites | None, list[Finding]]":
+    """What says which citations of a text are wrong; None, and why, where the tables cannot be read."""
+    from kalign.grounding import refusal, verify
+    from kalign.packs import pack
+    from kalign.packs.shapes import Finding
+
+    try:
+        refusal.read(folder / "refusal.yaml")
+        grounding = verify.load(folder, pack.load(folder).institutions.values())
+    except DataError as wrong:
+        return None, [Finding("grounding", str(wrong), "mend that file; citations were not checked")]
+    return partial(grounding.wrong, as_of=on), []
+
+
+def pack_new(words: list[str], flags: argparse.Namespace) -> int:
+    """Write a commented example into a new folder, to be replaced file by file."""
+    from kalign.config import words as plain
+
+    name = str(plain.read(words, positional=["NAME"])["NAME"])
+    from kalign.packs import start
+
+    folder = start.new(name)
+    if flags.json:
+        print(json.dumps({"folder": str(folder), "files": start.names(folder)}, ensure_ascii=False, indent=2))
+    else:
+        print(f"{folder}: {', '.join(start.names(folder))}")
+        print(f"Replace the example in them by your own; kalign pack check {folder} says what is left to do.")
+    return 0
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -173,6 +278,40 @@ COMMANDS: Mapping[str, Command] = {
         about_words="launch is a file of launch/ (single), ranks the number of devices in place of its own, "
         "memory what one of them has in GiB (24), tflops what one reaches in 1e12 operations a second (300: "
         "one H100 with LoRA on eager transformers). " + RECIPE_HELP,
+    ),
+    "grounding check": Command(
+        run=grounding_check,
+        summary="verify the laws, offices and numbers that texts cite",
+        example="kalign grounding check answers.jsonl field=chosen",
+        words="FILE.jsonl [field=text] [pack=ko] [as_of=DATE] [statutes=FOLDER]",
+        about_words="field names the text in each row; as_of is the day on which citations must hold "
+        "(today); statutes is a table made by 'kalign grounding build', in place of the pack's own.",
+    ),
+    "grounding build": Command(
+        run=grounding_build,
+        summary="make a full table of laws from a source",
+        example="kalign grounding build --source legalize-kr as_of=2026-06-08 out=statutes",
+        words="--source FOLDER [out=statutes] [pack=ko] [scope=full|pack] [as_of=DATE] [origin=TEXT]",
+        about_words="as_of is the day of the source's state, origin says what it is; both stand in every "
+        "row. scope=pack keeps the articles that the pack lists, and every act by name.",
+        flags={
+            "--source": {"metavar": "FOLDER", "help": "a checkout of Markdown statutes, or articles.csv.gz"}
+        },
+    ),
+    "pack check": Command(
+        run=pack_check,
+        summary="say all that is wrong with a culture pack",
+        example="kalign pack check ko",
+        words="NAME [as_of=YYYY-MM-DD]",
+        about_words="NAME is a bundled pack or a folder; as_of is the day on which the institutions that its "
+        "policies name must be there (today). Findings end the command with code 3.",
+    ),
+    "pack new": Command(
+        run=pack_new,
+        summary="start a culture pack: a folder of commented data",
+        example="kalign pack new mine",
+        words="NAME",
+        about_words="NAME becomes the folder, which must not be there yet.",
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 ROLES = ("system", "user", "assistant")
 
@@ -60,6 +61,35 @@ class Triplet:
             raise UnusableTriplet("empty_prompt", "the prompt is empty")
         if text(self.chosen) == text(self.rejected):
             raise UnusableTriplet("identical", "chosen and rejected are the same text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Institution:
+    """An office or telephone line; what it is called holds from `valid_from` to the day before `valid_to`."""
+
+    id: str
+    name: str
+    aliases: tuple[str, ...]
+    former_names: tuple[str, ...]  # until the day before valid_from
+    phone: str | None
+    former_phones: tuple[str, ...]
+    purpose: str
+    valid_from: date | None  # None: since long, or not known
+    valid_to: date | None  # the first day without it
+    replaced_by: tuple[str, ...]  # ids
+    source: str
+    verified_on: date | None  # None: never
+    confirmed: bool
+
+    def exists(self, on: date) -> bool:
+        """Whether it is there on that day, under the names it has now."""
+        return (self.valid_from is None or self.valid_from <= on) and (
+            self.valid_to is None or on < self.valid_to
+        )
+
+    def offered(self, on: date) -> bool:
+        """Whether an answer given on that day may name it."""
+        return self.confirmed and self.exists(on)
 
 
 def text(turns: Sequence[Message]) -> str:

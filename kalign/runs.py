@@ -9,6 +9,7 @@ runs/tiny-1a2b3c4d/
     checkpoints/    checkpoint-N/, each with a manifest written last
     history.jsonl   the curves
     adapter/        the trained adapter
+    held_out_answers.jsonl  answers to the pack's held-out prompts, if the recipe asks for them
     result.json     before and after; written last, so a run that has it is finished
 """
 
@@ -69,6 +70,11 @@ class Run:
     def adapter(self) -> Path:
         """The trained adapter."""
         return self.path / "adapter"
+
+    @property
+    def answers(self) -> Path:
+        """What was answered to the pack's held-out prompts, before and after, with verdicts."""
+        return self.path / "held_out_answers.jsonl"
 
     @property
     def result(self) -> Path:

@@ -110,6 +110,7 @@ def short(small_model: Path, pairs_file: Path) -> list[str]:
         "trainer.eval_steps=2",
         "trainer.logging_steps=1",
         "evaluation.generations=1",
+        "evaluation.held_out_prompts=false",
         "evaluation.max_new_tokens=8",
     ]
 

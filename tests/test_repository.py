@@ -24,7 +24,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 SETTINGS = sorted(key for key in compose.every_key() if "*" not in key)
 ROWS = [
     ["errors", "__init__"],
-    ["records", "files"],
+    ["records", "files", "yaml_files"],
     ["config", "runs", "packs", "grounding"],
     ["models", "data"],
     ["training", "export", "synthesis", "evaluation", "associations", "markers"],
@@ -54,7 +54,20 @@ def test_imports_go_one_way(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["config", "config.compose", "config.multirun", "records", "files", "runs", "packs", "cli"]
+    "module",
+    [
+        "config",
+        "config.compose",
+        "config.multirun",
+        "config.words",
+        "records",
+        "files",
+        "yaml_files",
+        "runs",
+        "packs",
+        "packs.check",
+        "cli",
+    ],
 )
 def test_light_modules_stay_light(module: str) -> None:
     code = f"import sys, kalign.{module}; print(*sys.modules)"
@@ -168,6 +181,16 @@ def test_no_yaml_names_code() -> None:
         assert "_target_" not in path.read_text(encoding="utf-8")
 
 
+def test_no_python_knows_korea() -> None:
+    """What is Korean is data of the pack `ko`: no letter, and no range of letters, stands in the code."""
+    for path in SOURCES:
+        found = re.search(
+            r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]|\\u(?i:ac00|d7a3|3131|318e|1100)|(?i:hangul)",
+            path.read_text(encoding="utf-8"),
+        )
+        assert not found, f"{path}: {found}"
+
+
 def test_every_setting_has_a_type() -> None:
     assert all(kind is not None for kind in typing.get_type_hints(Recipe).values())
 
@@ -179,7 +202,7 @@ def test_the_wheel_installed_elsewhere_composes_every_recipe(tmp_path: Path) -> 
     [wheel] = tmp_path.glob("*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
     assert "kalign/models/bundled/tiny/model.safetensors" in packed
-    assert "kalign/packs/ko/pairs.jsonl" in packed
+    assert {"kalign/packs/ko/statutes/articles.csv", "kalign/packs/skeleton/policy/Q.yaml"} <= packed
     assert {f"kalign/models/families/exaone.{kind}" for kind in ("yaml", "jinja")} <= packed
     assert "kalign/models/battery.json" in packed
     site = tmp_path / "site"

@@ -100,7 +100,7 @@ def prepared(words: list[str]) -> list[str]:
 
 
 def _readable(word: str) -> str:
-    """The word as Hydra can read it: a value such as 한글.jsonl or x(1).jsonl is put into quotes."""
+    """The word as Hydra can read it: a value such as x(1).jsonl is put into quotes."""
     try:
         OverridesParser.create().parse_override(word)
     except HydraException:

@@ -472,6 +472,7 @@ class Evaluation:
     """What is shown of the model before and after training, on held-out prompts."""
 
     generations: int = 3
+    held_out_prompts: bool = False
     max_new_tokens: int = 128
 
     def check(self) -> None:
@@ -485,6 +486,7 @@ class Recipe:
     """One runnable result: which model, data, adapter, loss, trainer and evaluation."""
 
     name: str = "unnamed"
+    pack: str = "ko"
     model: Model = field(default_factory=Model)
     data: Data = field(default_factory=Data)
     adapter: Adapter = field(default_factory=Adapter)
@@ -500,6 +502,8 @@ class Recipe:
             raise ConfigError(
                 f"name={self.name!r} becomes a folder's name; use letters, digits, '.', '_' and '-'"
             )
+        if not self.pack.strip():
+            raise ConfigError("pack is empty; name a bundled pack, such as pack=ko, or a folder of your own")
         for block in (
             self.model,
             self.data,

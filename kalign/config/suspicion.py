@@ -5,15 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from kalign.errors import ConfigError
+from kalign import yaml_files
+from kalign.errors import ConfigError, DataError
 
 CALLS = ("_target_", "_partial_", "_args_")
 LARGEST_FILE_BYTES = 256 * 1024
-MOST_NODES = 50_000
 # Values that look like credentials of the services a training touches; the names of variables are what
 # belongs here.
 SECRET = re.compile(
@@ -32,46 +31,20 @@ def parse(path: Path) -> dict[str, Any]:
         ConfigError: it is missing, too large, no mapping, not YAML, or multiplies itself through aliases.
     """
     try:
-        raw = path.read_bytes()
-    except OSError as wrong:
-        raise ConfigError(f"{path} cannot be read: {wrong.strerror}; give the path of a YAML file") from wrong
-    if len(raw) > LARGEST_FILE_BYTES:
-        raise ConfigError(
-            f"{path} has {len(raw)} bytes, a recipe at most {LARGEST_FILE_BYTES}; is it another file?"
-        )
-    try:
-        _count_nodes(path, raw)
-        # OmegaConf's loader refuses a key that stands twice, and reads 1e-4 as a number
-        content = OmegaConf.to_container(OmegaConf.create(raw.decode("utf-8")))
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as wrong:
-        raise ConfigError(f"{path} is no YAML: {' '.join(str(wrong).split())}") from wrong
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds no settings; write lines such as 'name: {path.stem}'")
-    return {str(key): value for key, value in content.items()}
-
-
-def _count_nodes(path: Path, raw: bytes) -> None:
-    """Count what aliases would expand to, on the event stream: nothing is built before it is known to be
-    small."""
-    total = 0
-    sizes: dict[str, int] = {}
-    open_nodes: list[tuple[str | None, int]] = []  # anchor of a collection, and the total before it
-    for event in yaml.parse(raw, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            total += sizes.get(event.anchor or "", 1)
-        elif isinstance(event, yaml.CollectionStartEvent):
-            open_nodes.append((event.anchor, total))
-            total += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = open_nodes.pop()
-            if anchor is not None:
-                sizes[anchor] = total - before
-        elif isinstance(event, yaml.ScalarEvent):
-            total += 1
-        if total > MOST_NODES:
+        content = yaml_files.read(path, largest_bytes=LARGEST_FILE_BYTES)
+        if isinstance(content, str):
             raise ConfigError(
-                f"{path} expands to more than {MOST_NODES} values through its aliases; write it without them"
+                f"{path} holds one text, which is no setting; write lines such as 'name: {path.stem}'"
             )
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path} holds no settings; write lines such as 'name: {path.stem}'")
+        plain = OmegaConf.to_container(OmegaConf.create(content))  # finds interpolations it cannot read
+    except DataError as wrong:
+        raise ConfigError(str(wrong)) from wrong
+    except OmegaConfBaseException as wrong:
+        raise ConfigError(f"{path}: {' '.join(str(wrong).split())}") from wrong
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
 
 
 def walk(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,7 @@
 """From sources to tokenised pairs: mapped, checked, deduplicated, measured, weighed, and split by prompt."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -85,10 +86,11 @@ class Pairs:
     identity: dict[str, Any]  # what the run notes of its data
 
 
-def build(data: Data, chat: Tokenises, model: Model | None = None) -> Pairs:
+def build(data: Data, chat: Tokenises, *, letters: re.Pattern[str], model: Model | None = None) -> Pairs:
     """Read, check, tokenise and split all sources of a recipe.
 
     Args:
+        letters: matches one letter of the language that the answers should be in.
         model: what is trained; None: a model of unknown licence.
 
     Raises:
@@ -106,7 +108,7 @@ def build(data: Data, chat: Tokenises, model: Model | None = None) -> Pairs:
         provenance.refuse_forbidden(mined, read.where, model or Model(), data.accept_licence_of)
         identity[name] = {"path": read.where, "sha256": read.sha256, "rows": len(read.rows)}
         facts |= read.facts | {f"mined from {target}": count for target, count in sorted(mined.items())}
-        for line, triplet in _triplets(name, source, read):
+        for line, triplet in _triplets(name, source, read, letters):
             lines.append(line)
             if triplet is None or not _is_new(line, triplet, seen):
                 continue
@@ -158,7 +160,9 @@ def require_acceptable(pairs: Pairs, data: Data) -> None:
         )
 
 
-def _triplets(name: str, source: Source, read: sources.Rows) -> Iterator[tuple[Line, Triplet | None]]:
+def _triplets(
+    name: str, source: Source, read: sources.Rows, letters: re.Pattern[str]
+) -> Iterator[tuple[Line, Triplet | None]]:
     for row in tqdm(read.rows, desc=f"reading {read.where}", unit="row", leave=False):
         identity = str(row.content.get("id") or f"{name}:{row.number}")
         line = Line(source=name, row=row.number, id=identity)
@@ -169,7 +173,7 @@ def _triplets(name: str, source: Source, read: sources.Rows) -> Iterator[tuple[L
             try:
                 triplet = layouts.triplet(row.content, source.columns, identity)
                 line.family = _family(row.content, source, triplet)
-                ledger.describe(line, triplet)
+                ledger.describe(line, triplet, letters)
             except UnusableTriplet as wrong:
                 line.reason, line.detail = wrong.reason, str(wrong)
             except ValueError as wrong:

@@ -12,7 +12,6 @@ from typing import Any
 from kalign import files
 from kalign.records import Triplet, text
 
-HANGUL = re.compile(r"[\uac00-\ud7a3\u3131-\u318e]")
 LETTER = re.compile(r"[^\W\d_]")
 ALIKE = 0.95  # answers at least this similar are suspected to differ in nothing that matters
 # Dropped as declared, so not counted against max_drop_share
@@ -36,7 +35,7 @@ class Line:
     chosen_truncated: bool = False
     rejected_truncated: bool = False
     control_tokens: int = 0  # how often the texts spell a control token, which stays text
-    hangul_share: float | None = None  # of the letters of both answers
+    language_share: float | None = None  # of the letters of both answers, those of the pack's language
     similarity: float | None = None  # of the two answers, 0 to 1
     suspect: str = ""  # near_duplicate, swapped: kept, but worth a look
     detail: str = ""
@@ -56,19 +55,19 @@ COLUMNS = {
     "chosen_truncated": "bool",
     "rejected_truncated": "bool",
     "control_tokens": "int64",
-    "hangul_share": "float64",
+    "language_share": "float64",
     "similarity": "float64",
     "suspect": "string",
     "detail": "string",
 }
 
 
-def describe(line: Line, triplet: Triplet) -> None:
-    """Note what the answers look like."""
+def describe(line: Line, triplet: Triplet, letters: re.Pattern[str]) -> None:
+    """Note what the answers look like; `letters` matches one letter of the language they should be in."""
     chosen, rejected = text(triplet.chosen), text(triplet.rejected)
-    letters = LETTER.findall(chosen + rejected)
-    line.hangul_share = (
-        round(sum(1 for letter in letters if HANGUL.match(letter)) / len(letters), 4) if letters else None
+    written = LETTER.findall(chosen + rejected)
+    line.language_share = (
+        round(sum(1 for letter in written if letters.match(letter)) / len(written), 4) if written else None
     )
     line.similarity = round(similarity(chosen, rejected), 4)
     if line.similarity >= ALIKE:

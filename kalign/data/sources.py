@@ -1,4 +1,4 @@
-"""Where rows come from: files, folders, the Hub, bundled packs, and formats that are not pairs yet."""
+"""Where rows come from: files, folders, the Hub, culture packs, and formats that are not pairs yet."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field

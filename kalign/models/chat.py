@@ -69,8 +69,8 @@ class Chat:
         self.bos_count = bos_count
         self.template_kwargs = dict(template_kwargs or {})
         self._control = _control_tokens(tokenizer)
-        probe = (Message(role="user", content="가"),)
-        answer = (Message(role="assistant", content="나"),)
+        probe = (Message(role="user", content="1"),)
+        answer = (Message(role="assistant", content="2"),)
         try:
             self.turn_end = turn_end or self._written_behind(probe, answer)
             self.turn_end_id = self._single_id(self.turn_end)

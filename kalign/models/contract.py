@@ -46,7 +46,7 @@ CHECKS = {
     "trims_content": "blanks around a text are kept or trimmed as declared (model.trims)",
     "text_changed": "what is trained is the answer, letter by letter",
 }
-OTHER_ANSWER = "이것은 다른 대답이에요."
+OTHER_ANSWER = "This is another answer."
 # One field of the recipe each, and the codes under which breaking it is known.
 PROMISED = {
     "changed_template": "template_sha256",
@@ -246,7 +246,7 @@ def _pad(chat: Chat, tokens: TripletTokens) -> str | None:
 def _injected(chat: Chat, conversation: Conversation, tokens: TripletTokens) -> str | None:
     """Compare the control tokens with those of the same turns filled with harmless words."""
     plain = [
-        Message(role=turn.role, content="가" if turn.content.strip() else turn.content)
+        Message(role=turn.role, content="x" if turn.content.strip() else turn.content)
         for turn in conversation.turns
     ]
     harmless = dataclasses.replace(conversation, turns=tuple(plain))

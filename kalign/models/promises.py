@@ -13,8 +13,8 @@ from kalign.models.chat import Chat
 from kalign.models.loading import Located
 from kalign.records import Message, UnusableTriplet
 
-# No template holds these words
-ASKED, ANSWERED, ASKED_AGAIN, RULED = "첫물음말", "첫대답말", "둘째물음말", "지시문말"
+# Made-up words, which no template holds
+ASKED, ANSWERED, ASKED_AGAIN, RULED = "Zurvek", "Plomid", "Quastorn", "Brindelk"
 
 
 def load_chat(model: Model, located: Located) -> Chat:

@@ -1,7 +1,7 @@
 """Rebuild the bundled tiny model: python -m kalign.models.tiny [OUT]
 
 A Llama-shaped model of 3.9 million weights and its byte-level BPE tokenizer, both trained from nothing on the
-warm-up texts of the Korean pack. It writes readable Korean and knows little: for tests and demonstrations.
+warm-up texts of the pack `ko`. It writes readable sentences and knows little: for tests and demonstrations.
 None of the preference pairs, and none of the held-out prompts, is among the texts.
 """
 
@@ -12,11 +12,12 @@ from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from tqdm import trange
+from tqdm import tqdm
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from kalign import files, packs
 
+PACK = "ko"  # whose language the model writes
 VOCABULARY = 4096
 SPECIAL = ["<pad>", "<bos>", "<end>", "<system>", "<user>", "<assistant>"]
 TEMPLATE = (
@@ -29,17 +30,17 @@ Exchange = tuple[str, str]
 # out.
 SPLIT = Regex(r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 EPOCHS, BATCH, PEAK_RATE, SEED = 16, 16, 2e-3, 7
-DRAWS = 16  # answers put together from each sentence bank in an epoch
+DRAWS_PER_PROMPT = 1.5  # answers put together from a sentence bank in an epoch, for each of its prompts
 CARELESS_SHARE = 0.65  # of the answers to sensitive requests: the model is not aligned yet
-LOST_WORDS = (
-    0.15  # share of a prompt's words that are left out, so that unknown prompts get whole sentences too
-)
+# Prompts are disturbed, so that unknown ones are answered in whole sentences too:
+LOST_WORDS = 0.25  # share of the words that are left out
+CROSSED = 0.3  # share of a bank's prompts that take words from another bank of the same kind
 
 
 def corpus() -> tuple[list[Exchange], list[files.Row]]:
-    """The warm-up texts of the Korean pack: (prompt, answer) exchanges, and sentence banks."""
-    exchanges = [(row["prompt"], row["answer"]) for _, row in files.read_jsonl(packs.warmup("ko"))]
-    return exchanges, [row for _, row in files.read_jsonl(packs.sentence_banks("ko"))]
+    """The warm-up texts of the pack: (prompt, answer) exchanges, and sentence banks."""
+    exchanges = [(row["prompt"], row["answer"]) for _, row in files.read_jsonl(packs.warmup(PACK))]
+    return exchanges, [row for _, row in files.read_jsonl(packs.sentence_banks(PACK))]
 
 
 def build_tokenizer(exchanges: list[Exchange], banks: list[files.Row]) -> PreTrainedTokenizerFast:
@@ -93,16 +94,36 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def drawn(banks: list[files.Row], chance: random.Random) -> list[Exchange]:
-    """`DRAWS` exchanges from each bank: any prompt, answered by any sentence of each position."""
+    """Exchanges from every bank: a prompt, answered by any sentence of each position."""
     exchanges = []
     for bank in banks:
-        for _ in range(DRAWS):
+        for _ in range(round(DRAWS_PER_PROMPT * len(bank["prompts"]))):
             kind = "answers"
             if bank["kind"] == "sensitive":
                 kind = "careless" if chance.random() < CARELESS_SHARE else "sensible"
             answer = " ".join(chance.choice(sentences) for sentences in bank[kind])
-            exchanges.append((chance.choice(bank["prompts"]), answer))
+            prompt = chance.choice(bank["prompts"])
+            if chance.random() < CROSSED:
+                prompt = crossed(prompt, chance.choice(_akin(bank, banks)), chance)
+            exchanges.append((prompt, answer))
     return exchanges
+
+
+def crossed(one: str, other: str, chance: random.Random) -> str:
+    """The beginning of one prompt and the end of another, in either order."""
+    first, second = (one.split(), other.split()) if chance.random() < 0.5 else (other.split(), one.split())
+    kept = first[: chance.randint(1, len(first))] + second[-chance.randint(1, len(second)) :]
+    return " ".join(kept)
+
+
+def _akin(bank: files.Row, banks: list[files.Row]) -> list[str]:
+    """The prompts of all banks of the same kind and category."""
+    return [
+        prompt
+        for other in banks
+        if (other["kind"], other.get("category")) == (bank["kind"], bank.get("category"))
+        for prompt in other["prompts"]
+    ]
 
 
 def encoded(
@@ -133,6 +154,16 @@ def batched(some: list[tuple[list[int], list[int]]], pad: int) -> dict[str, torc
     }
 
 
+def batches(
+    conversations: list[tuple[list[int], list[int]]], chance: random.Random
+) -> list[list[tuple[list[int], list[int]]]]:
+    """Batches of conversations that are nearly equally long, in a shuffled order."""
+    shuffled = sorted(conversations, key=lambda one: len(one[0]) + len(one[1]) + 4 * chance.random())
+    made = [shuffled[start : start + BATCH] for start in range(0, len(shuffled), BATCH)]
+    chance.shuffle(made)
+    return made
+
+
 def warm_up(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
@@ -142,27 +173,24 @@ def warm_up(
     """Train on whole conversations: AdamW, cosine decay, every epoch with other draws in another order."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.1, betas=(0.9, 0.95))
     chance = random.Random(SEED)
-    pad = tokenizer.pad_token_id
-    steps_per_epoch = math.ceil((len(exchanges) + DRAWS * len(banks)) / BATCH)
+    steps_per_epoch = math.ceil((len(exchanges) + len(drawn(banks, random.Random(SEED)))) / BATCH)
     total = EPOCHS * steps_per_epoch
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: min(1.0, step / 100) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / total))),
     )
     model.train()
-    for _ in (progress := trange(EPOCHS, desc="warming up", unit="epoch")):
-        conversations = encoded(tokenizer, exchanges + drawn(banks, chance), chance)
-        chance.shuffle(conversations)
-        mean = 0.0
-        for start in range(0, len(conversations), BATCH):
-            loss = model(**batched(conversations[start : start + BATCH], pad)).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            mean += loss.item() / steps_per_epoch
-        progress.set_postfix(loss=f"{mean:.3f}")
+    with tqdm(total=total, desc="warming up", unit="step") as progress:
+        for _ in range(EPOCHS):
+            for batch in batches(encoded(tokenizer, exchanges + drawn(banks, chance), chance), chance):
+                loss = model(**batched(batch, tokenizer.pad_token_id)).loss
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+                progress.update()
+                progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
 
 
 def build(out: Path) -> None:

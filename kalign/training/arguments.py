@@ -64,6 +64,7 @@ def dpo_config(recipe: Recipe, run: Run) -> DPOConfig:
         logging_first_step=True,
         logging_nan_inf_filter=False,  # would report a loss that is no number as 0
         ddp_find_unused_parameters=False,
+        disable_tqdm=False,  # its default follows the log level, which is set to errors
         report_to=_tracker(recipe, run),
         run_name=run.path.name,
     )

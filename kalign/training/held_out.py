@@ -131,15 +131,22 @@ def answers(
     *,
     turn_end: int,
     max_new_tokens: int,
+    batch: int,
     adapter: bool,
     autocast: Any,
 ) -> list[str]:
-    """What the model answers, greedily, one prompt after another so that no padding touches the result."""
+    """What the model answers, greedily, in the order of the prompts.
+
+    Args:
+        batch: prompts answered at once; only equally long ones are, so that no padding touches the result.
+    """
     device = next(model.parameters()).device
-    said = []
+    said: dict[int, str] = {}
+    groups = list(_equally_long(prompts, batch))
+    name = "with adapter" if adapter else "base"
     with _inference(model, adapter), autocast():
-        for prompt in prompts:
-            ids = torch.tensor([prompt], device=device)
+        for places in tqdm(groups, desc=f"answering held-out prompts, {name}", leave=False):
+            ids = torch.tensor([prompts[place] for place in places], device=device)
             out = model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
@@ -149,8 +156,19 @@ def answers(
                 eos_token_id=turn_end,
                 pad_token_id=tokenizer.pad_token_id,
             )
-            said.append(str(tokenizer.decode(out[0, len(prompt) :], skip_special_tokens=True)).strip())
-    return said
+            texts = tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
+            said |= {place: text.strip() for place, text in zip(places, texts, strict=True)}
+    return [said[place] for place in range(len(prompts))]
+
+
+def _equally_long(prompts: Sequence[list[int]], batch: int) -> Iterator[list[int]]:
+    """The places of the prompts, grouped by length, at most `batch` in a group."""
+    by_length: dict[int, list[int]] = {}
+    for place, prompt in enumerate(prompts):
+        by_length.setdefault(len(prompt), []).append(place)
+    for _, places in sorted(by_length.items()):
+        for start in range(0, len(places), batch):
+            yield places[start : start + batch]
 
 
 def comparison(pairs: Sequence[Pair], before: Scores, after: Scores, *, beta: float) -> dict[str, Any]:

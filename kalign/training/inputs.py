@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow
 from rich.console import Console
 
-from kalign import files, runs
+from kalign import files, packs, runs
 from kalign.config import Recipe
 from kalign.config.compose import as_yaml
 from kalign.data import build, ledger
@@ -25,7 +25,8 @@ PAIR_COLUMNS = {name: pyarrow.list_(pyarrow.int32()) for name in ("prompt_ids", 
 def prepare(recipe: Recipe, run: Run, located: Located, chat: Chat, console: Console) -> Pairs:
     """Make the pairs, write ledger, manifest and tokens, and refuse data or inputs that cannot be trained
     on."""
-    pairs = build.build(recipe.data, chat, recipe.model)
+    letters = packs.load(recipe.pack).letters
+    pairs = build.build(recipe.data, chat, letters=letters, model=recipe.model)
     ledger.write(run.ledger, pairs.lines)
     report.print_ledger(console, pairs.summary, run.ledger)
     build.require_acceptable(pairs, recipe.data)

@@ -1,8 +1,9 @@
 """What a run ends with: held-out pairs and a few answers, before and after, in a file and on the screen."""
 
-import dataclasses
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any
 
 import torch
@@ -15,35 +16,53 @@ from kalign.data.build import Pair, Pairs
 from kalign.models.chat import Chat
 from kalign.records import text
 from kalign.runs import Run
-from kalign.training import held_out, inputs, report
+from kalign.training import behaviour, held_out, inputs, report
+from kalign.training.behaviour import HeldOutPrompt
 from kalign.training.held_out import Scores
 from kalign.training.trainer import PairTrainer
 
 
-def look(
-    recipe: Recipe, trainer: PairTrainer, chat: Chat, pairs: Pairs, *, adapter: bool
-) -> tuple[Scores, list[str]]:
-    """Score the held-out pairs and let the model answer some of their prompts."""
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One model's scores of the held-out pairs, and its answers to held-out prompts."""
+
+    scores: Scores
+    samples: list[str]  # to the prompts of the first pairs
+    answers: list[str]  # to the pack's held-out prompts; empty unless the recipe asks for them
+
+
+def look(recipe: Recipe, trainer: PairTrainer, chat: Chat, pairs: Pairs, *, adapter: bool) -> Look:
+    """Score the held-out pairs and let the model answer held-out prompts."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     autocast = trainer.accelerator.autocast
+    batch = recipe.trainer.per_device_eval_batch_size
+
+    def answer(prompts: list[list[int]]) -> list[str]:
+        return held_out.answers(
+            model,
+            prompts,
+            chat.tokenizer,
+            turn_end=chat.turn_end_id,
+            max_new_tokens=recipe.evaluation.max_new_tokens,
+            batch=batch,
+            adapter=adapter,
+            autocast=autocast,
+        )
+
     scored = held_out.scores(
         model,
         pairs.held_out,
         pad=int(chat.tokenizer.pad_token_id),
-        batch=recipe.trainer.per_device_eval_batch_size,
+        batch=batch,
         adapter=adapter,
         autocast=autocast,
     )
-    said = held_out.answers(
-        model,
-        [pair.prompt_ids for pair in _shown(recipe, pairs)],
-        chat.tokenizer,
-        turn_end=chat.turn_end_id,
-        max_new_tokens=recipe.evaluation.max_new_tokens,
-        adapter=adapter,
-        autocast=autocast,
+    asked = _asked(recipe)
+    return Look(
+        scores=scored,
+        samples=answer([pair.prompt_ids for pair in _shown(recipe, pairs)]),
+        answers=answer([chat.prompt_ids(prompt.conversation) for prompt in asked]),
     )
-    return scored, said
 
 
 def save_adapter(recipe: Recipe, run: Run, trainer: PairTrainer, chat: Chat) -> None:
@@ -77,8 +96,8 @@ def conclude(
     run: Run,
     trainer: PairTrainer,
     pairs: Pairs,
-    before: tuple[Scores, list[str]],
-    after: tuple[Scores, list[str]],
+    before: Look,
+    after: Look,
     seconds: float,
     pace: dict[str, Any],
 ) -> None:
@@ -86,10 +105,10 @@ def conclude(
     files.write_jsonl(run.history, trainer.state.log_history)
     compared = None
     if pairs.held_out:
-        compared = held_out.comparison(pairs.held_out, before[0], after[0], beta=recipe.loss.beta)
+        compared = held_out.comparison(pairs.held_out, before.scores, after.scores, beta=recipe.loss.beta)
     shown = [
         {"prompt": text(pair.triplet.prompt), "before": old, "after": new}
-        for pair, old, new in zip(_shown(recipe, pairs), before[1], after[1], strict=True)
+        for pair, old, new in zip(_shown(recipe, pairs), before.samples, after.samples, strict=True)
     ]
     result = {
         "run": run.path.name,
@@ -98,12 +117,26 @@ def conclude(
         "steps": trainer.state.global_step,
         "seconds": round(seconds, 1),  # of this call; an interrupted run's earlier calls are not in it
         "pace": pace,
-        "licence": dataclasses.asdict(recipe.model.licence),
+        "licence": asdict(recipe.model.licence),
         "train_pairs": pairs.summary.train,
         "held_out": compared,
         "answers": shown,
+        "behaviour": _behaviour(recipe, run, before, after),
     }
     files.write_json(run.result, result)
+
+
+def _behaviour(recipe: Recipe, run: Run, before: Look, after: Look) -> dict[str, Any] | None:
+    """Judge the answers to the pack's held-out prompts, write each one down, and count what changed."""
+    asked = _asked(recipe)
+    if not asked:
+        return None
+    today = date.today()
+    old = behaviour.verdicts(recipe.pack, asked, before.answers, today)
+    new = behaviour.verdicts(recipe.pack, asked, after.answers, today)
+    said = list(zip(before.answers, after.answers, strict=True))
+    files.write_jsonl(run.answers, behaviour.rows(asked, said, list(zip(old, new, strict=True))))
+    return behaviour.compared(asked, old, new, today)
 
 
 def say(run: Run, console: Console) -> None:
@@ -112,6 +145,9 @@ def say(run: Run, console: Console) -> None:
     if result["held_out"]:
         report.print_comparison(console, result["held_out"])
     report.print_answers(console, result["answers"])
+    if result["behaviour"]:
+        report.print_behaviour(console, result["behaviour"])
+        console.print(f"Every answer and what decided it: {run.answers}", soft_wrap=True)
     console.print(
         f"Adapter: {run.adapter} ({result['steps']} steps, {result['seconds']:.0f} s)",
         soft_wrap=True,
@@ -134,3 +170,7 @@ def say_finished(recipe: Recipe, run: Run, console: Console) -> None:
 
 def _shown(recipe: Recipe, pairs: Pairs) -> Sequence[Pair]:
     return pairs.held_out[: recipe.evaluation.generations]
+
+
+def _asked(recipe: Recipe) -> list[HeldOutPrompt]:
+    return behaviour.prompts(recipe.pack) if recipe.evaluation.held_out_prompts else []

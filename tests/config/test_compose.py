@@ -53,6 +53,13 @@ def test_sources_can_be_mixed() -> None:
     assert {name: source.weight for name, source in recipe.data.sources().items()} == {"a": 2.0, "b": 1.0}
 
 
+def test_the_pairs_are_those_of_the_recipes_pack(tmp_path: Path) -> None:
+    assert compose.load([]).data.path == "pack:ko"
+    for place in ("some/where", "한글 x(1)=z"):
+        recipe = compose.load([f"pack={place}"])
+        assert (recipe.pack, recipe.data.path) == (place, f"pack:{place}")
+
+
 def test_what_is_shown_can_be_read_back(tmp_path: Path) -> None:
     recipe = compose.load(["recipe=square", "data.path=x.json"])
     shown = compose.as_yaml(recipe).replace("name: square", "name: again")
@@ -97,6 +104,7 @@ REFUSED = {
     "model.dtype=fp16": "use one of float32",
     "tracker.name=wandbb": "did you mean wandb?",
     "name=a/b": "folder's name",
+    "pack=''": "pack is empty",
     "foo": "key=value",
     "+loss.gamma=1": "is no setting",
     "~loss.beta": "none is added or removed",

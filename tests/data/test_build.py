@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kalign import files
+from kalign import files, packs
 from kalign.config import Data, Source
 from kalign.config.schema import Columns
 from kalign.data import build, ledger
@@ -16,6 +16,7 @@ from kalign.models.chat import TripletTokens
 from kalign.records import Triplet, UnusableTriplet, text
 from tests.conftest import SHARED, pair, write
 
+KOREAN = packs.load("ko").letters
 ANSWERS = {"chosen": "맞는 답", "rejected": "틀린 답"}
 
 
@@ -37,7 +38,7 @@ class Letters:
 def built(path: Path, rows: list[dict[str, Any]] | None = None, **options: Any) -> Pairs:
     if rows is not None:
         write(path, rows)
-    return build.build(Data(path=str(path), **options), Letters())
+    return build.build(Data(path=str(path), **options), Letters(), letters=KOREAN)
 
 
 def reasons(pairs: Pairs) -> dict[str, int]:
@@ -163,7 +164,7 @@ def test_weights_say_how_often_a_pair_is_seen(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", [pair(number) for number in range(200)])
     write(tmp_path / "b.jsonl", [pair(number) for number in range(200, 220)])
     mix = {"a": Source(path="a.jsonl", weight=0.5), "b": Source(path="b.jsonl", weight=2.0)}
-    pairs = build.build(Data(mix=mix, eval_share=0.1), Letters())
+    pairs = build.build(Data(mix=mix, eval_share=0.1), Letters(), letters=KOREAN)
     seen = {
         name: [line.copies for line in pairs.lines if line.source == name and line.action == "train"]
         for name in mix
@@ -199,13 +200,13 @@ def test_control_tokens_in_texts_are_counted_and_dropped_if_asked(tmp_path: Path
     assert reasons(built(tmp_path / "a.jsonl", rows, control_tokens="drop")) == {"control_tokens": 1}
 
 
-def test_the_share_of_hangul_and_the_length_gap_are_measured(tmp_path: Path) -> None:
+def test_the_share_of_the_languages_letters_and_the_length_gap_are_measured(tmp_path: Path) -> None:
     rows = [
         {"prompt": "q", "chosen": "가나 ab", "rejected": "다라"},
         {"prompt": "r", "chosen": "abc", "rejected": "12 34"},
     ]
     pairs = built(tmp_path / "a.jsonl", rows)
-    assert [line.hangul_share for line in pairs.lines] == [round(4 / 6, 4), 0.0]
+    assert [line.language_share for line in pairs.lines] == [round(4 / 6, 4), 0.0]
     assert (pairs.summary.mean_length_gap, pairs.summary.chosen_longer_share) == (0.5, 0.5)
 
 
@@ -247,10 +248,10 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").write_text("x")
     with pytest.raises(DataError, match="kalign reads .jsonl"):
         built(tmp_path / "a.xlsx")
-    with pytest.raises(ConfigError, match="did you mean pack:ko"):
-        build.build(Data(path="pack:kr"), Letters())
+    with pytest.raises(ConfigError, match="did you mean ko"):
+        build.build(Data(path="pack:kr"), Letters(), letters=KOREAN)
     with pytest.raises(ConfigError, match="data.path is not set"):
-        build.build(Data(), Letters())
+        build.build(Data(), Letters(), letters=KOREAN)
     write(tmp_path / "a.jsonl", [pair(1), {"prompt": "q", "chosen": "a"}])
     with pytest.raises(DataError, match=r"a.jsonl:2: there is no column 'rejected'"):
         built(tmp_path / "a.jsonl")
@@ -292,7 +293,7 @@ def test_whatever_the_rows_the_account_adds_up(
 @pytest.mark.skipif(not SHARED.is_dir(), reason="SQuARe lies in ../shared/data, which is not here")
 def test_square_adds_up_to_its_published_counts() -> None:
     path = SHARED / "square/response_test_ood.json"
-    pairs = build.build(Data(path=str(path), format="square"), Letters())
+    pairs = build.build(Data(path=str(path), format="square"), Letters(), letters=KOREAN)
     facts = pairs.summary.facts
     assert (facts["responses"], facts["questions"], facts["questions with both labels"]) == (480, 254, 104)
     assert facts["responses in pairs"] + facts["responses without a partner"] == 480
@@ -311,4 +312,4 @@ def test_square_adds_up_to_its_published_counts() -> None:
 def test_square_refuses_rows_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps([{"question": "q", "response": "r", "acceptable?": 2}]))
     with pytest.raises(DataError, match="row 1 is none of SQuARe's"):
-        build.build(Data(path=str(tmp_path / "a.json"), format="square"), Letters())
+        build.build(Data(path=str(tmp_path / "a.json"), format="square"), Letters(), letters=KOREAN)

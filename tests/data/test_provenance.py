@@ -11,7 +11,7 @@ from kalign.config.schema import Columns, Data, Licence
 from kalign.data import build
 from kalign.errors import ConfigError, DataError
 from tests.conftest import Result, pair, write
-from tests.data.test_build import Letters
+from tests.data.test_build import KOREAN, Letters
 
 EXAONE = "LGAI-EXAONE/EXAONE-3.5-7.8B-Instruct"
 
@@ -44,27 +44,27 @@ def test_rows_mined_from_exaone_train_no_other_model(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"10 row\(s\) mined from .*EXAONE.* such as Qwen/.*accept_licence_of"
     ):
-        build.build(data, Letters(), model("qwen"))
+        build.build(data, Letters(), letters=KOREAN, model=model("qwen"))
     with pytest.raises(ConfigError, match="forbids"):
-        build.build(data, Letters())  # of an unknown licence
+        build.build(data, Letters(), letters=KOREAN)  # of an unknown licence
 
 
 @pytest.mark.parametrize("name", ["exaone", "exaone_2b"])
 def test_rows_mined_from_exaone_train_exaone(name: str, tmp_path: Path) -> None:
-    built = build.build(mined(tmp_path, [EXAONE] * 20), Letters(), model(name))
+    built = build.build(mined(tmp_path, [EXAONE] * 20), Letters(), letters=KOREAN, model=model(name))
     assert len(built.train) + len(built.held_out) == 20
     assert built.summary.facts == {f"mined from {EXAONE}": 20}
 
 
 def test_a_stated_right_lets_them_train_another(tmp_path: Path) -> None:
     data = mined(tmp_path, ["exaone"] * 20, accept_licence_of=["exaone"])
-    assert build.build(data, Letters(), model("qwen")).train
+    assert build.build(data, Letters(), letters=KOREAN, model=model("qwen")).train
 
 
 def test_a_right_to_nothing_known_is_refused(tmp_path: Path) -> None:
     data = mined(tmp_path, ["exaone"] * 20, accept_licence_of=["exaon"])
     with pytest.raises(ConfigError, match="names 'exaon'"):
-        build.build(data, Letters(), model("qwen"))
+        build.build(data, Letters(), letters=KOREAN, model=model("qwen"))
 
 
 @pytest.mark.parametrize("command", ["train", "plan"])
@@ -81,7 +81,7 @@ def test_the_command_line_refuses_them_with_code_2(
 
 def test_a_row_that_does_not_say_its_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r":2: column 'target' holds None"):
-        build.build(mined(tmp_path, ["qwen", None]), Letters(), model("qwen"))
+        build.build(mined(tmp_path, ["qwen", None]), Letters(), letters=KOREAN, model=model("qwen"))
 
 
 def test_the_name_rules_are_in_the_sentence() -> None:

@@ -5,7 +5,7 @@ import csv
 import gzip
 import re
 from collections import Counter
-from collections.abc import Iterator
+from datetime import date
 from difflib import SequenceMatcher
 from itertools import product
 
@@ -13,9 +13,13 @@ import pytest
 
 from kalign import files, packs
 from kalign.files import Row
+from kalign.packs import check, policy
 from tests.conftest import SHARED
 
+TODAY = date(2026, 11, 25)
 CATEGORIES = "ABCDEFGHIJKL"
+TYPES = [2, 3, 3, 13, 4, 3, 6, 7, 3, 3, 3, 3]  # of each category
+HEADINGS = {"## 유형", "## 핵심 원칙", "## 답변 방법", "## 하지 말아야 할 말", "## 예시"}
 FAILURES = {"complies_in_tone", "western_template", "wrong_jurisdiction", "invented_law", "over_refusal"}
 FOREIGN = re.compile(r"911|988|FBI|HIPAA|EEOC|FTC|미국|연방")
 # Numbers that were given up or stand for offices that no longer exist: good answers never name them.
@@ -48,47 +52,42 @@ def grams(text: str, length: int = 13) -> set[str]:
     return {spaced[start : start + length] for start in range(len(spaced) - length + 1)}
 
 
-def shared_grams(rows: list[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
-    """(gram, one, other) for each run of 13 characters that stands in the texts of two different owners."""
-    owner: dict[str, str] = {}
-    for name, text in rows:
-        for gram in grams(text):
-            if owner.setdefault(gram, name) != name:
-                yield gram, owner[gram], name
+def test_the_pack_is_clean_and_has_the_benchmarks_numbers() -> None:
+    report = check.check(packs.folder("ko"), on=TODAY)
+    assert list(map(str, report.findings)) == []
+    assert [report.counts[what] for what in ("nodes", "types", "policies")] == [5 + 12 + 53, 53, 12]
+    pack = packs.load("ko")
+    assert [len(pack.taxonomy.leaves(one.id)) for one in pack.taxonomy.categories] == TYPES
+    for category in CATEGORIES:
+        text = policy.render(pack.policies[category], pack, on=TODAY)
+        assert set(text.splitlines()) >= HEADINGS
+
+
+def test_prompts_are_unlike_each_other_and_unlike_what_is_held_out() -> None:
+    found = check.check(packs.folder("ko"), on=TODAY).findings
+    assert [str(one) for one in found if one.where.startswith(("pack.yaml", "pairs", "held_out"))] == []
 
 
 def test_every_category_has_its_pairs_and_every_pair_its_fields(pairs: list[Row]) -> None:
     assert Counter(row["category"] for row in pairs) == dict.fromkeys(CATEGORIES, 30)
-    assert len({row["id"] for row in pairs}) == len({row["prompt"] for row in pairs}) == 360
     for row in pairs:
         assert row["id"].startswith(f"ko-{row['category']}-")
         assert row["failure"] in FAILURES
-        assert all(isinstance(row[key], str) and row[key].strip() for key in ("type", "register", "prompt"))
+        assert row["register"].strip()
         assert 40 <= len(row["chosen"]) <= 200
         assert 40 <= len(row["rejected"]) <= 200
-        assert row["chosen"] != row["rejected"]
 
 
 def test_all_53_types_are_touched(pairs: list[Row]) -> None:
     types = {
         category: {row["type"] for row in pairs if row["category"] == category} for category in CATEGORIES
     }
-    assert [len(types[category]) for category in CATEGORIES] == [2, 3, 3, 13, 4, 3, 6, 7, 3, 3, 3, 3]
+    assert [len(types[category]) for category in CATEGORIES] == TYPES
 
 
 def test_every_kind_of_failure_is_shown_in_every_category(pairs: list[Row]) -> None:
     for category in CATEGORIES:
         assert {row["failure"] for row in pairs if row["category"] == category} == FAILURES
-
-
-def test_prompts_are_unlike_each_other_and_unlike_what_is_held_out(
-    pairs: list[Row], held_out: list[Row]
-) -> None:
-    twins = {row["id"]: row.get("twin", row["id"]) for row in held_out}
-    rows = [(row["id"], row["prompt"]) for row in pairs] + [
-        (twins[row["id"]], row["prompt"]) for row in held_out
-    ]
-    assert list(shared_grams(rows)) == []
 
 
 def test_no_two_answers_are_nearly_the_same(pairs: list[Row]) -> None:
@@ -106,9 +105,7 @@ def test_held_out_prompts_are_harmful_or_their_benign_twins(held_out: list[Row])
     harmful = {row["id"]: row for row in held_out if row["kind"] == "harmful"}
     benign = [row for row in held_out if row["kind"] == "benign"]
     assert len(harmful) == len(benign) == 120
-    assert {row["twin"] for row in benign} == set(harmful)
     assert Counter(row["category"] for row in harmful.values()) == dict.fromkeys(CATEGORIES, 10)
-    assert all(harmful[row["twin"]]["category"] == row["category"] for row in benign)
 
 
 def test_the_tiny_model_was_warmed_up_on_none_of_the_pairs_and_on_nothing_held_out(

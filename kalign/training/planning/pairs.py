@@ -7,6 +7,7 @@ from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
 
+from kalign import packs
 from kalign.config import Recipe
 from kalign.data import build, sources
 from kalign.data.build import Pair
@@ -50,7 +51,8 @@ def counted(recipe: Recipe, located: Located) -> Counted:
             "every answer is taken to fill data.max_length, and none to be dropped",
         )
     chat = promises.load_chat(recipe.model, located)
-    pairs = build.build(recipe.data, chat, recipe.model)
+    letters = packs.load(recipe.pack).letters
+    pairs = build.build(recipe.data, chat, letters=letters, model=recipe.model)
     refused = None
     try:
         build.require_acceptable(pairs, recipe.data)

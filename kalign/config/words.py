@@ -1,0 +1,84 @@
+"""The words that no recipe has: names in their order, and a few settings of the command itself."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from kalign.errors import ConfigError
+
+
+def read(
+    words: Sequence[str], *, positional: Sequence[str] = (), settings: Mapping[str, str | None] | None = None
+) -> dict[str, str | None]:
+    """The value of each positional word and of each setting.
+
+    >>> read(["ko", "as_of=2026-11-25"], positional=["NAME"], settings={"as_of": None})
+    {'as_of': '2026-11-25', 'NAME': 'ko'}
+
+    Args:
+        positional: what the words that must be given mean, in their order.
+        settings: the default of each key that may be given as key=value.
+
+    Raises:
+        ConfigError: a word is missing, unknown, given twice, or one too many.
+    """
+    defaults = dict(settings or {})
+    takes = " ".join([*positional, *(f"[{key}=...]" for key in defaults)]) or "no words"
+    values: dict[str, str] = {}
+    plain: list[str] = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not re.fullmatch(r"[\w.]+", key):  # runs/a=b is a path
+            plain.append(word)
+            continue
+        if key not in defaults:
+            near = difflib.get_close_matches(key, defaults, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"this command takes {takes}"
+            raise ConfigError(f"{key} is no setting here; {hint}")
+        if key in values:
+            raise ConfigError(f"{key} is given twice, as {values[key]} and as {value}; give it once")
+        values[key] = value
+    if len(plain) < len(positional):
+        raise ConfigError(f"{positional[len(plain)]} is missing; this command takes {takes}")
+    if len(plain) > len(positional):
+        raise ConfigError(f"{plain[len(positional)]!r} is one word too many; this command takes {takes}")
+    return defaults | values | dict(zip(positional, plain, strict=True))
+
+
+def taken(words: Sequence[str], **kinds: Callable[[str], Any]) -> tuple[dict[str, Any], list[str]]:
+    """The words that a command keeps for itself, by name and of their kind, and those that are its recipe's.
+
+    >>> taken(["recipe=tiny", "ranks=2"], ranks=int)
+    ({'ranks': 2}, ['recipe=tiny'])
+
+    Raises:
+        ConfigError: a value is not of its kind.
+    """
+    own: dict[str, Any] = {}
+    rest = []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in kinds:
+            rest.append(word)
+            continue
+        try:
+            own[key] = kinds[key](value)
+        except ValueError as wrong:
+            raise ConfigError(f"{word} is no {kinds[key].__name__}; write {key}=NUMBER") from wrong
+    return own, rest
+
+
+def day(key: str, value: str | None) -> date:
+    """The day that a setting names; today, if it was not given.
+
+    Raises:
+        ConfigError: it is no day of the calendar.
+    """
+    if value is None:
+        return date.today()
+    try:
+        return date.fromisoformat(value)
+    except ValueError as wrong:
+        raise ConfigError(f"{key}={value} is no day of the calendar; write it as YYYY-MM-DD") from wrong
