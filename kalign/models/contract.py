@@ -6,12 +6,10 @@ it was found in, and a sentence; what training would merely drop is counted apar
 """
 
 import dataclasses
-import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from transformers import GenerationConfig
@@ -20,10 +18,10 @@ from kalign.config import Model
 from kalign.errors import BrokenContract, DataError
 from kalign.models import loading, promises
 from kalign.models.chat import Chat, TripletTokens
+from kalign.models.conversations import Conversation, battery
 from kalign.models.loading import Located
-from kalign.records import Message, Triplet, UnusableTriplet
+from kalign.records import Message, UnusableTriplet
 
-CONVERSATIONS = Path(__file__).parent / "conversations.jsonl"
 CHECKS = {
     "no_template": "there is a chat template",
     "template_syntax": "the template is Jinja",
@@ -46,33 +44,12 @@ CHECKS = {
     "trims_content": "blanks around a text are kept or trimmed as declared (model.trims)",
     "text_changed": "what is trained is the answer, letter by letter",
 }
-OTHER_ANSWER = "This is another answer."
 # One field of the recipe each, and the codes under which breaking it is known.
 PROMISED = {
     "changed_template": "template_sha256",
     "trims_content": "trims",
     "generation_prompt": "generation_prompt",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conversation:
-    """One conversation of the battery, ending with the answer that is trained."""
-
-    id: str
-    about: str
-    turns: tuple[Message, ...]
-    drops: tuple[str, ...] = ()  # reasons for which training may drop it, if the template cannot keep it
-
-    @property
-    def triplet(self) -> Triplet:
-        """The conversation as training sees it."""
-        return Triplet(
-            id=self.id,
-            prompt=self.turns[:-1],
-            chosen=self.turns[-1:],
-            rejected=(Message(role="assistant", content=OTHER_ANSWER),),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,20 +85,6 @@ class Diagnosis:
         self.checked[code] += 1
         if broken is not None:
             self.findings.append(Finding(code=code, conversation=conversation, sentence=broken))
-
-
-def battery() -> list[Conversation]:
-    """The conversations, every character as it is written in the file: files.read_jsonl would compose NFD."""
-    rows = map(json.loads, CONVERSATIONS.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
-    return [
-        Conversation(
-            id=row["id"],
-            about=row["about"],
-            turns=tuple(Message(role=role, content=content) for role, content in row["turns"]),
-            drops=tuple(row.get("drops", ())),
-        )
-        for row in rows
-    ]
 
 
 def examine(model: Model, located: Located) -> Diagnosis:

@@ -11,6 +11,7 @@ import pytest
 from kalign.config import Model, compose
 from kalign.models import chat, contract, families, loading, twins
 from kalign.models.contract import CHECKS
+from kalign.models.conversations import battery
 from tests.conftest import Result
 
 Kalign = Callable[..., Result]
@@ -73,7 +74,7 @@ def word_begun_by_the_prompt(folder: Path, model: Model) -> None:
     """The generation prompt ends inside a word, which the tokenizer joins with the answer."""
     located = loading.locate(model)
     tokenizer = loading.load_tokenizer(model, located)
-    firsts = {conversation.turns[-1].content[:1] for conversation in contract.battery()}
+    firsts = {conversation.turns[-1].content[:1] for conversation in battery()}
     word = next(
         word
         for word in (tokenizer.decode([id]) for id in range(len(tokenizer)))
@@ -201,7 +202,7 @@ def test_every_check_has_a_planted_fault() -> None:
 
 
 def test_the_battery_is_large_and_holds_what_breaks_templates() -> None:
-    conversations = contract.battery()
+    conversations = battery()
     assert len(conversations) >= 40
     assert len({conversation.id for conversation in conversations}) == len(conversations)
     texts = "".join(turn.content for conversation in conversations for turn in conversation.turns)
