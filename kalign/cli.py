@@ -5,13 +5,14 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from kalign import __version__
-from kalign.errors import ConfigError, DataError, Interrupted, KalignError
+from kalign.errors import ConfigError, DataError, Interrupted, KalignError, ResourceError
 
 if TYPE_CHECKING:
     from datetime import date
@@ -53,7 +54,7 @@ def train(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import compose
 
     recipe = compose.load(words)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an unused CPU kernel
+    _quiet_libraries()
     from rich.console import Console
 
     from kalign.training import dpo  # only now: composing and refusing never wait for torch
@@ -74,6 +75,61 @@ def show(words: list[str], flags: argparse.Namespace) -> int:
     else:
         print(compose.as_yaml(recipe), end="")
     return 0
+
+
+def plan(words: list[str], flags: argparse.Namespace) -> int:
+    """Say what a training would take before any device is touched: memory, time, and what would be dropped.
+
+    Ends with code 7 when the memory is not enough.
+    """
+    from kalign.config import words as plain
+
+    own, words = plain.taken(words, launch=str, ranks=int, memory=float, tflops=float)
+    from kalign.config import compose
+
+    recipe = compose.load(words)
+    _quiet_libraries()
+    from rich.console import Console
+
+    from kalign.training.planning import plan as planning
+    from kalign.training.planning import report
+
+    made = planning.plan(recipe, planning.Words(**own))
+    report.show(Console(stderr=flags.json, highlight=False, markup=False), made)
+    if flags.json:
+        print(json.dumps(made, ensure_ascii=False, indent=2))
+    return 0 if made["memory"]["fits"] else ResourceError.exit_code
+
+
+def doctor(words: list[str], flags: argparse.Namespace) -> int:
+    """Check the template contract of a model, token by token, on a battery of conversations.
+
+    Ends with code 3 when it is broken; model.twin=true checks the family's tiny twin, without network.
+    """
+    from kalign.config import words as plain
+
+    own, words = plain.taken(words, out=str)
+    from kalign.config import compose
+
+    recipe = compose.load(words)
+    _quiet_libraries()
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from kalign.models import doctor as examination
+
+    console = Console(stderr=flags.json, highlight=False, markup=False)
+    document = examination.run(recipe.model, Path(own.get("out", "doctor.json")), console)
+    if flags.json:
+        print(json.dumps(document, ensure_ascii=False, indent=2))
+    return 0 if document["ok"] else DataError.exit_code
+
+
+def _quiet_libraries() -> None:
+    """Keep back what the libraries say while they are imported, and nobody can act on."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an unused CPU kernel
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
 def grounding_check(words: list[str], flags: argparse.Namespace) -> int:
@@ -206,6 +262,22 @@ COMMANDS: Mapping[str, Command] = {
         run=show,
         summary="print a recipe with everything it inherits",
         example="kalign show recipe=qwen adapter.r=64",
+    ),
+    "doctor": Command(
+        run=doctor,
+        summary="check a model's chat template and tokenizer, token by token",
+        example="kalign doctor recipe=exaone model.twin=true",
+        words="[recipe=NAME] [out=doctor.json] [KEY=VALUE ...]",
+        about_words="out is where the findings are written. " + RECIPE_HELP,
+    ),
+    "plan": Command(
+        run=plan,
+        summary="say what a training would take: memory, time, what would be dropped",
+        example="kalign plan recipe=qwen launch=ddp ranks=8 memory=80 data.path=my.jsonl",
+        words="[recipe=NAME] [launch=PROFILE] [ranks=N] [memory=GIB] [tflops=RATE] [KEY=VALUE ...]",
+        about_words="launch is a file of launch/ (single), ranks the number of devices in place of its own, "
+        "memory what one of them has in GiB (24), tflops what one reaches in 1e12 operations a second (300: "
+        "one H100 with LoRA on eager transformers). " + RECIPE_HELP,
     ),
     "grounding check": Command(
         run=grounding_check,

@@ -19,6 +19,14 @@ class DataError(KalignError, ValueError):
     exit_code = 3
 
 
+class BrokenContract(DataError):
+    """A chat template or a tokenizer breaks what training relies on; `code` is the stable name of what."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class IntegrityError(KalignError):
     """Something on disk is not what was written, or may not be trusted."""
 

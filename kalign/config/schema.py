@@ -74,6 +74,38 @@ def above(key: str, value: float, bound: float, *, inclusive: bool = False) -> N
 
 
 @dataclass(kw_only=True)
+class Licence:
+    """What a model's licence asks of whoever trains it; `name: null` means that kalign does not know it."""
+
+    name: str | None = None
+    url: str | None = None
+    gated: bool = False
+    name_prefix: str | None = None
+    notice: str | None = None
+    may_train_others: bool = True
+
+    def check(self) -> None:
+        """Raise ConfigError where the block contradicts itself."""
+        if self.name is None and (self.name_prefix or self.notice or not self.may_train_others):
+            raise ConfigError("model.licence has terms but no name; give model.licence.name")
+
+    def sentence(self) -> str:
+        """One line about the licence, for a screen or a file."""
+        if self.name is None:
+            return "Licence of the base: not known to kalign; read it before you pass anything on."
+        said = f"Licence of the base: {self.name}" + (f" ({self.url})" if self.url else "")
+        if self.gated:
+            said += "; its owner must have given you access"
+        if self.name_prefix:
+            said += f"; the name of what you derive from it must begin with {self.name_prefix!r}"
+        if self.notice:
+            said += f"; {self.notice}"
+        if not self.may_train_others:
+            said += "; neither it nor what it says may improve other models"
+        return said + "."
+
+
+@dataclass(kw_only=True)
 class Model:
     """Which weights, how they are loaded, and what their chat template promises."""
 
@@ -94,9 +126,11 @@ class Model:
     generation_prompt: str | None = None
     template_kwargs: dict[str, str] = field(default_factory=dict)
     template_sha256: str | None = None
+    licence: Licence = field(default_factory=Licence)
 
     def check(self) -> None:
         """Raise ConfigError where the block contradicts itself."""
+        self.licence.check()
         one_of("model.dtype", self.dtype, ("float32", "bfloat16", "float16"))
         if self.bos_count is not None:
             above("model.bos_count", self.bos_count, 0, inclusive=True)
@@ -138,6 +172,7 @@ class Columns:
     chosen: str = "chosen"
     rejected: str = "rejected"
     family: str | None = None
+    target: str | None = None
 
     def check(self, block: str) -> None:
         """Raise ConfigError where two fields would be read from one column."""
@@ -190,6 +225,7 @@ class Data(Source):
     max_drop_share: float = 0.01
     eval_share: float = 0.1
     seed: int = 42
+    accept_licence_of: list[str] = field(default_factory=list)
 
     def check(self, block: str = "data") -> None:
         """Raise ConfigError where the block contradicts itself."""
@@ -493,6 +529,7 @@ class Recipe:
             del plain[key]
         for key in ("logging_steps", "save_steps", "save_total_limit", "dataloader_num_workers"):
             del plain["trainer"][key]
+        del plain["model"]["licence"], plain["data"]["accept_licence_of"]  # duties, not numbers
         return plain
 
     def runs_path(self) -> Path:

@@ -1,9 +1,10 @@
-"""The words of commands that take no recipe: names in their order, and a few settings."""
+"""The words that no recipe has: names in their order, and a few settings of the command itself."""
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from typing import Any
 
 from kalign.errors import ConfigError
 
@@ -44,6 +45,29 @@ def read(
     if len(plain) > len(positional):
         raise ConfigError(f"{plain[len(positional)]!r} is one word too many; this command takes {takes}")
     return defaults | values | dict(zip(positional, plain, strict=True))
+
+
+def taken(words: Sequence[str], **kinds: Callable[[str], Any]) -> tuple[dict[str, Any], list[str]]:
+    """The words that a command keeps for itself, by name and of their kind, and those that are its recipe's.
+
+    >>> taken(["recipe=tiny", "ranks=2"], ranks=int)
+    ({'ranks': 2}, ['recipe=tiny'])
+
+    Raises:
+        ConfigError: a value is not of its kind.
+    """
+    own: dict[str, Any] = {}
+    rest = []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in kinds:
+            rest.append(word)
+            continue
+        try:
+            own[key] = kinds[key](value)
+        except ValueError as wrong:
+            raise ConfigError(f"{word} is no {kinds[key].__name__}; write {key}=NUMBER") from wrong
+    return own, rest
 
 
 def day(key: str, value: str | None) -> date:

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from kalign.config import Data, Source
-from kalign.data import layouts, ledger, sources
+from kalign.config import Data, Model, Source
+from kalign.data import layouts, ledger, provenance, sources
 from kalign.data.ledger import Line, Summary
 from kalign.errors import DataError
 from kalign.records import Triplet, UnusableTriplet, text
@@ -86,14 +86,15 @@ class Pairs:
     identity: dict[str, Any]  # what the run notes of its data
 
 
-def build(data: Data, chat: Tokenises, *, letters: re.Pattern[str]) -> Pairs:
+def build(data: Data, chat: Tokenises, *, letters: re.Pattern[str], model: Model | None = None) -> Pairs:
     """Read, check, tokenise and split all sources of a recipe.
 
     Args:
         letters: matches one letter of the language that the answers should be in.
+        model: what is trained; None: a model of unknown licence.
 
     Raises:
-        ConfigError: a source's path names nothing.
+        ConfigError: a source's path names nothing, or its rows may not train this model.
         DataError: a row is malformed, or the pairs cannot be split.
     """
     lines: list[Line] = []
@@ -103,8 +104,10 @@ def build(data: Data, chat: Tokenises, *, letters: re.Pattern[str]) -> Pairs:
     seen: dict[tuple[str, str, str], Line] = {}
     for name, source in data.sources().items():
         read = sources.read(source)
+        mined = provenance.targets(source, read)
+        provenance.refuse_forbidden(mined, read.where, model or Model(), data.accept_licence_of)
         identity[name] = {"path": read.where, "sha256": read.sha256, "rows": len(read.rows)}
-        facts |= read.facts
+        facts |= read.facts | {f"mined from {target}": count for target, count in sorted(mined.items())}
         for line, triplet in _triplets(name, source, read, letters):
             lines.append(line)
             if triplet is None or not _is_new(line, triplet, seen):

@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 from transformers import PreTrainedTokenizerBase
 
-from kalign.errors import DataError
+from kalign.errors import BrokenContract
 from kalign.records import Message, Triplet, UnusableTriplet
 
 RENDER_SECONDS = 5.0
@@ -48,7 +48,7 @@ class Chat:
         template_kwargs: what the template is given besides the messages.
 
     Raises:
-        DataError: there is no template, it cannot be rendered, or it breaks one of these promises.
+        BrokenContract: there is no template, it cannot be rendered, or it breaks one of these promises.
     """
 
     def __init__(
@@ -60,9 +60,10 @@ class Chat:
         template_kwargs: Mapping[str, str] | None = None,
     ) -> None:
         if not tokenizer.chat_template:
-            raise DataError(
+            raise BrokenContract(
+                "no_template",
                 f"{tokenizer.name_or_path} has no chat template; use an instruction-tuned model, or put its "
-                "chat_template.jinja into the folder"
+                "chat_template.jinja into the folder",
             )
         self.tokenizer = tokenizer
         self.bos_count = bos_count
@@ -77,7 +78,9 @@ class Chat:
         except (
             UnusableTriplet
         ) as wrong:  # what the simplest conversation breaks, every other one would break too
-            raise DataError(f"{tokenizer.name_or_path}: {wrong}; mend its chat template") from wrong
+            raise BrokenContract(
+                wrong.reason, f"{tokenizer.name_or_path}: {wrong}; mend its chat template"
+            ) from wrong
 
     @property
     def template_sha256(self) -> str:
@@ -94,7 +97,7 @@ class Chat:
 
         Raises:
             UnusableTriplet: the template or the tokenizer cannot keep this triplet exact; `reason` says why.
-            DataError: the template breaks a promise that no other triplet could keep either.
+            BrokenContract: the template breaks a promise that no other triplet could keep either.
         """
         prompt, chosen = self._pair(triplet.prompt, triplet.chosen)
         _, rejected = self._pair(triplet.prompt, triplet.rejected)
@@ -113,7 +116,7 @@ class Chat:
         whole, spelled = self._render([*prompt, *answer], add_generation_prompt=False)
         if not whole.startswith(before):
             raise UnusableTriplet(
-                "template_prefix", "the template writes the prompt differently once it is answered"
+                "prompt_not_prefix", "the template writes the prompt differently once it is answered"
             )
         prompt_ids = self._encode(before, spelled)
         ids = self._encode(whole, spelled)
@@ -123,10 +126,11 @@ class Chat:
             )
         answer_ids = ids[len(prompt_ids) :]
         if self.turn_end_id not in answer_ids:
-            raise DataError(
+            raise BrokenContract(
+                "missing_turn_end",
                 f"{self.tokenizer.name_or_path}: its template does not end an answer with "
                 f"{self.turn_end!r}, so the model "
-                "would never learn to stop; set model.turn_end to the token it does end with"
+                "would never learn to stop; set model.turn_end to the token it does end with",
             )
         last = len(answer_ids) - 1 - answer_ids[::-1].index(self.turn_end_id)
         self._check_bos(ids)
@@ -138,11 +142,12 @@ class Chat:
         wrong = count > 1 if self.bos_count is None else count != self.bos_count
         if wrong and not (self.bos_count is None and bos == self.turn_end_id):
             wanted = "at most once" if self.bos_count is None else f"{self.bos_count} times (model.bos_count)"
-            raise DataError(
+            raise BrokenContract(
+                "double_bos" if count > (1 if self.bos_count is None else self.bos_count) else "missing_bos",
                 f"{self.tokenizer.name_or_path}: its template writes {self.tokenizer.bos_token!r} {count} "
                 "times, but it "
                 f"should stand {wanted}; mend the template, or set model.bos_count={count} if that is how "
-                "it was trained"
+                "it was trained",
             )
 
     def _written_behind(self, prompt: Sequence[Message], answer: Sequence[Message]) -> str:
@@ -150,17 +155,22 @@ class Chat:
         whole, _ = self._render([*prompt, *answer], add_generation_prompt=False)
         found = self._control.search(whole.removeprefix(before)) if self._control else None
         if found is None:
-            raise DataError(
+            raise BrokenContract(
+                "missing_turn_end",
                 f"{self.tokenizer.name_or_path}: its template writes no control token behind an answer, so "
                 "the model would "
-                "never learn to stop; set model.turn_end, or mend the template"
+                "never learn to stop; set model.turn_end, or mend the template",
             )
         return found[0]
 
     def _single_id(self, token: str) -> int:
         vocabulary = self.tokenizer.get_vocab()
         if token not in vocabulary:
-            raise DataError(f"model.turn_end={token} is no token of {self.tokenizer.name_or_path}")
+            raise BrokenContract(
+                "missing_turn_end",
+                f"model.turn_end={token} is no token of {self.tokenizer.name_or_path}; name the one that its "
+                "template writes behind an answer",
+            )
         return int(vocabulary[token])
 
     def _render(self, turns: Sequence[Message], *, add_generation_prompt: bool) -> tuple[str, list[str]]:
@@ -195,16 +205,18 @@ class Chat:
                     **self.template_kwargs,
                 )
         except jinja2.TemplateSyntaxError as wrong:
-            raise DataError(
-                f"{self.tokenizer.name_or_path}: its chat template is no Jinja: {wrong.message}"
+            raise BrokenContract(
+                "template_syntax",
+                f"{self.tokenizer.name_or_path}: its chat template is no Jinja: {wrong.message}",
             ) from wrong
         except TypeError as wrong:
             if "strftime_now" not in str(self.tokenizer.chat_template):
                 raise
-            raise DataError(
+            raise BrokenContract(
+                "clock_in_template",
                 f"{self.tokenizer.name_or_path}: its chat template writes today's date, so the same command "
                 "would train on other tokens tomorrow; pin it, for example with "
-                "model.template_kwargs={date_string:'26 Jul 2024'}"
+                "model.template_kwargs={date_string:'26 Jul 2024'}",
             ) from wrong
         except jinja2.TemplateError as wrong:
             raise UnusableTriplet(
@@ -251,15 +263,16 @@ def time_limit(seconds: float, what: str) -> Iterator[None]:
     is stopped.
 
     Raises:
-        DataError: `what` took longer.
+        BrokenContract: `what` took longer.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: Any) -> None:
-        raise DataError(
-            f"{what} ran for more than {seconds:g} seconds; it seems to loop for ever, so mend it"
+        raise BrokenContract(
+            "template_too_slow",
+            f"{what} ran for more than {seconds:g} seconds; it seems to loop for ever, so mend it",
         )
 
     before = signal.signal(signal.SIGALRM, stop)

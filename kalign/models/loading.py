@@ -23,7 +23,7 @@ from transformers import (
 from kalign import files
 from kalign.config import Model
 from kalign.config.schema import Quantization
-from kalign.errors import ConfigError, DataError, IntegrityError, ResourceError
+from kalign.errors import BrokenContract, ConfigError, DataError, IntegrityError, ResourceError
 from kalign.models import exaone, heads, tokenization, twins
 
 exaone.register()
@@ -140,21 +140,24 @@ def load_tokenizer(model: Model, located: Located) -> PreTrainedTokenizerBase:
     if model.pad_token is not None:
         if model.pad_token not in tokenizer.get_vocab():
             fit = [token for token in tokenizer.get_added_vocab() if re.search("pad|reserved", token, re.I)]
-            raise DataError(
+            raise BrokenContract(
+                "wrong_pad",
                 f"model.pad_token={model.pad_token} is no token of {located.name}; name one that never "
-                f"stands in text{', such as ' + ' or '.join(fit[:3]) if fit else ''}"
+                f"stands in text{', such as ' + ' or '.join(fit[:3]) if fit else ''}",
             )
         tokenizer.pad_token = model.pad_token
     if tokenizer.pad_token is None:
-        raise DataError(
+        raise BrokenContract(
+            "wrong_pad",
             f"{located.name} has no pad token; set model.pad_token to a token that never stands in text, "
             "and never to the "
-            "end-of-turn token"
+            "end-of-turn token",
         )
     if tokenizer.pad_token == tokenizer.eos_token:
-        raise DataError(
+        raise BrokenContract(
+            "wrong_pad",
             f"{located.name}: its pad token {tokenizer.pad_token} ends sequences too, so no one could tell "
-            "an end from a filler; set model.pad_token to a token that never stands in text"
+            "an end from a filler; set model.pad_token to a token that never stands in text",
         )
     return tokenizer
 

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import cached_file
 
-from kalign.errors import DataError
+from kalign.errors import BrokenContract
 
 BATTERY = Path(__file__).parent / "battery.json"  # where splitting differs between families
 
@@ -33,15 +33,16 @@ def require_exact(tokenizer: PreTrainedTokenizerFast, raw: Tokenizer, name: str)
     """Refuse a tokenizer that does not cut every text of the battery as its tokenizer.json does.
 
     Raises:
-        DataError: it does not; the message has the first such text and both lists of ids.
+        BrokenContract: it does not; the message has the first such text and both lists of ids.
     """
     for text in battery():
         ids = tokenizer.encode(text, add_special_tokens=False)
         wanted = raw.encode(text, add_special_tokens=False).ids
         if ids != wanted:
-            raise DataError(
+            raise BrokenContract(
+                "tokenizer_differs",
                 f"{name}: loaded, its tokenizer makes {ids} of {text!r}, but its tokenizer.json says "
-                f"{wanted}; take out of tokenizer_config.json what adds to it, such as tokens"
+                f"{wanted}; take out of tokenizer_config.json what adds to it, such as tokens",
             )
 
 

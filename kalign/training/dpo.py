@@ -50,6 +50,7 @@ def train(recipe: Recipe, console: Console) -> Run:
 
 def _train(recipe: Recipe, run: Run, console: Console) -> None:
     console.print(f"{recipe.name} → {run.path}", soft_wrap=True)
+    console.print(recipe.model.licence.sentence(), style="dim", soft_wrap=True)
     started = time.monotonic()
     args = arguments.dpo_config(recipe, run)
     ranks = arguments.connected()
@@ -68,8 +69,10 @@ def _train(recipe: Recipe, run: Run, console: Console) -> None:
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         if pairs and before:
             after = results.look(recipe, trainer, chat, pairs, adapter=True)
-            results.save_adapter(run, trainer, chat)
-            results.conclude(recipe, run, trainer, pairs, before, after, time.monotonic() - started)
+            results.save_adapter(recipe, run, trainer, chat)
+            first = checkpoints.step(resumed) if resumed else 0
+            pace = results.pace(trainer, first)
+            results.conclude(recipe, run, trainer, pairs, before, after, time.monotonic() - started, pace)
             results.say(run, console)
     ranks.wait_for_everyone()
 

@@ -25,7 +25,8 @@ PAIR_COLUMNS = {name: pyarrow.list_(pyarrow.int32()) for name in ("prompt_ids", 
 def prepare(recipe: Recipe, run: Run, located: Located, chat: Chat, console: Console) -> Pairs:
     """Make the pairs, write ledger, manifest and tokens, and refuse data or inputs that cannot be trained
     on."""
-    pairs = build.build(recipe.data, chat, letters=packs.load(recipe.pack).letters)
+    letters = packs.load(recipe.pack).letters
+    pairs = build.build(recipe.data, chat, letters=letters, model=recipe.model)
     ledger.write(run.ledger, pairs.lines)
     report.print_ledger(console, pairs.summary, run.ledger)
     build.require_acceptable(pairs, recipe.data)
@@ -42,6 +43,7 @@ def prepare(recipe: Recipe, run: Run, located: Located, chat: Chat, console: Con
         manifest = {
             "fingerprint": runs.fingerprint({"recipe": recipe.determining(), "inputs": inputs}),
             "inputs": inputs,
+            "licence": dataclasses.asdict(recipe.model.licence),
             "ledger": pairs.summary.as_dict(),
             "versions": runs.versions(),
             "git_commit": runs.git_commit(),

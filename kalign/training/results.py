@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from kalign import files, runs
@@ -64,11 +65,30 @@ def look(recipe: Recipe, trainer: PairTrainer, chat: Chat, pairs: Pairs, *, adap
     )
 
 
-def save_adapter(run: Run, trainer: PairTrainer, chat: Chat) -> None:
-    """Write the adapter beside the tokenizer and template that it was trained with."""
+def save_adapter(recipe: Recipe, run: Run, trainer: PairTrainer, chat: Chat) -> None:
+    """Write the adapter beside the tokenizer and template that it was trained with, and what the licence of
+    its base asks for."""
     trainer.model.save_pretrained(run.adapter)
     chat.tokenizer.save_pretrained(run.adapter)
     (run.adapter / "README.md").unlink()  # PEFT's card says nothing of this run
+    base = f"the random twin of {recipe.model.repo}" if recipe.model.twin else recipe.model.repo
+    licence = f"# Licence\n\nAn adapter for {base}. {recipe.model.licence.sentence()}\n"
+    (run.adapter / "LICENCE.md").write_text(licence, encoding="utf-8")
+
+
+def pace(trainer: PairTrainer, first_step: int) -> dict[str, Any]:
+    """How fast this call trained, from the step it began at, evaluations included: what a plan goes by."""
+    trained = trainer.state.global_step - first_step
+    runtime = next(
+        (log["train_runtime"] for log in reversed(trainer.state.log_history) if "train_runtime" in log), None
+    )
+    cuda = trainer.args.device.type == "cuda"
+    return {
+        "seconds_per_step": round(runtime / trained, 4) if runtime and trained else None,
+        "device": torch.cuda.get_device_name() if cuda else "CPU",
+        "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3) if cuda else None,
+        "ranks": trainer.accelerator.num_processes,
+    }
 
 
 def conclude(
@@ -79,6 +99,7 @@ def conclude(
     before: Look,
     after: Look,
     seconds: float,
+    pace: dict[str, Any],
 ) -> None:
     """Write curves and result; the result comes last, because it is what makes a run finished."""
     files.write_jsonl(run.history, trainer.state.log_history)
@@ -95,6 +116,8 @@ def conclude(
         "adapter_sha256": files.sha256(run.adapter / "adapter_model.safetensors"),
         "steps": trainer.state.global_step,
         "seconds": round(seconds, 1),  # of this call; an interrupted run's earlier calls are not in it
+        "pace": pace,
+        "licence": asdict(recipe.model.licence),
         "train_pairs": pairs.summary.train,
         "held_out": compared,
         "answers": shown,

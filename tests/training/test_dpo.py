@@ -69,13 +69,22 @@ def test_a_training_leaves_everything_that_the_run_folder_promises(kalign: Kalig
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["inputs"]["data"]["data"]["rows"] == 40
     assert manifest["versions"]["trl"]
+    assert manifest["licence"]["name"] == result["licence"]["name"] == "Apache-2.0"
+    assert "Apache-2.0" in (run / "adapter" / "LICENCE.md").read_text(encoding="utf-8")
+    assert result["pace"]["seconds_per_step"] > 0
     assert len(list(files.read_parquet(run / "ledger.parquet"))) == 40
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["checkpoint-3", "checkpoint-4"]
     learned = weights(run)
     assert len(learned) == 2 * 7 * 2  # A and B of seven projections in two layers
     assert all(weight.abs().sum() > 0 for name, weight in learned.items())
     assert not list(run.rglob("training_args.bin"))
-    for promised in ("Pair ledger", "reward accuracy", "Answers to held-out prompts", str(run / "adapter")):
+    for promised in (
+        "Licence of the base: Apache-2.0",
+        "Pair ledger",
+        "reward accuracy",
+        "Answers to held-out prompts",
+        str(run / "adapter"),
+    ):
         assert promised in done.stdout.replace("\n", "")
 
 

@@ -1,0 +1,61 @@
+"""Launch profiles: on how many devices a training runs and what is divided among them, never what it
+computes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from kalign.config import suspicion
+from kalign.config.compose import root
+from kalign.config.schema import one_of
+from kalign.errors import ConfigError
+
+ALONE = ("NO", "MULTI_GPU", "MULTI_CPU")  # Accelerate's names for: every rank holds everything
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What a file of launch/ means for one rank: which parts are divided among all of them."""
+
+    name: str
+    ranks: int
+    divides_weights: bool = False
+    divides_gradients: bool = False
+    divides_optimizer: bool = False
+
+
+def names() -> list[str]:
+    """Every profile of launch/."""
+    return sorted(path.stem for path in root("launch").glob("*.yaml"))
+
+
+def profile(name: str, ranks: int | None = None) -> Profile:
+    """The profile called `name`, on `ranks` devices in place of its own number.
+
+    Raises:
+        ConfigError: there is none, it cannot have so many, or it says something that is not understood.
+    """
+    one_of("launch", name, tuple(names()))
+    path = root("launch") / f"{name}.yaml"
+    content = suspicion.parse(path)
+    kind = str(content.get("distributed_type"))
+    count = ranks or int(content.get("num_processes", 1))
+    if kind == "NO" and count != 1:
+        raise ConfigError(f"ranks={count} does not go with launch={name}, which starts one; use launch=ddp")
+    if kind in ALONE:
+        return Profile(name=name, ranks=count)
+    stage = 3 if kind == "FSDP" else _zero_stage(content)
+    if stage is None:
+        raise ConfigError(f"{path}: distributed_type: {kind} is none that a plan understands")
+    return Profile(
+        name=name,
+        ranks=count,
+        divides_weights=stage >= 3,
+        divides_gradients=stage >= 2,
+        divides_optimizer=stage >= 1,
+    )
+
+
+def _zero_stage(content: dict[str, Any]) -> int | None:
+    if content.get("distributed_type") != "DEEPSPEED":
+        return None
+    return int(content.get("deepspeed_config", {}).get("zero_stage", 0))
