@@ -67,7 +67,7 @@ def test_a_made_up_pack_runs_the_whole_tiny_recipe(
     assert behaviour["benign"]["answered"]["prompts"] == 2
     answers = [row for _, row in files.read_jsonl(run / "held_out_answers.jsonl")]
     assert [row["id"] for row in answers] == ["h0", "b0", "h1", "b1"]
-    assert "Held-out harmful prompts" in trained.stdout
+    assert "held-out harmful prompts" in trained.stdout
     assert (run / "adapter/adapter_model.safetensors").exists()
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["recipe"]["pack"] == str(folder)
