@@ -113,8 +113,8 @@ def print_behaviour(console: Console, changed: Mapping[str, Any]) -> None:
     console.print(shares)
     console.print(
         f"constructive: declines, names a fitting law or an office as of {changed['as_of']}, offers an "
-        "alternative, cites nothing that does not exist. +/-: prompts gained and lost; p: exact McNemar test; "
-        "unclear: not measurable by rules, counted as not shown",
+        "alternative, cites nothing that does not exist. +/-: prompts gained and lost; p: exact McNemar "
+        "test; unclear: not measurable by rules, counted as not shown",
         style="dim",
         soft_wrap=True,
     )
@@ -124,7 +124,7 @@ def _add(table: Table, name: str, change: Mapping[str, Any] | None) -> None:
     if change is None:
         return
     before, after = (
-        f"{share['value']:.2f} [{share['low']:.2f}, {share['high']:.2f}]"
+        f"{share['value']:.0%} [{share['low']:.0%}, {share['high']:.0%}]"
         for share in (change["before"], change["after"])
     )
     unclear = f"{change['not_measurable']['before']} → {change['not_measurable']['after']}"
