@@ -124,7 +124,7 @@ def _add(table: Table, name: str, change: Mapping[str, Any] | None) -> None:
     if change is None:
         return
     before, after = (
-        f"{share['value']:.0%} [{share['low']:.0%}, {share['high']:.0%}]"
+        f"{share['value']:.0%} [{share['low'] * 100:.0f}, {share['high'] * 100:.0f}]"
         for share in (change["before"], change["after"])
     )
     unclear = f"{change['not_measurable']['before']} → {change['not_measurable']['after']}"
