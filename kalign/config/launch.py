@@ -6,7 +6,7 @@ from typing import Any
 
 from kalign.config import suspicion
 from kalign.config.compose import root
-from kalign.config.schema import one_of
+from kalign.config.rules import one_of
 from kalign.errors import ConfigError
 
 ALONE = ("NO", "MULTI_GPU", "MULTI_CPU")  # Accelerate's names for: every rank holds everything

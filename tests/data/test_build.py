@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kalign import files, packs
-from kalign.config import Data, Source
-from kalign.config.schema import Columns
+from kalign.config import Columns, Data, Source
 from kalign.data import build, ledger
 from kalign.data.build import Pairs
 from kalign.errors import ConfigError, DataError
