@@ -46,7 +46,9 @@ def digest(source: Source) -> str:
     if path.startswith("hub:"):
         return f"{path}@{source.revision}"
     if path.startswith("pack:"):
-        return sha256("".join(map(files.sha256, _pack_files(path))).encode()).hexdigest()
+        return sha256(
+            "".join(files.sha256(place) for place in _pack_files(path) if place.exists()).encode()
+        ).hexdigest()
     place = Path(path).expanduser()
     return files.sha256(place) if place.exists() else ""
 

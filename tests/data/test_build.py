@@ -323,3 +323,10 @@ def test_a_packs_easy_pairs_are_added_where_they_are_asked_for_and_there(tmp_pat
     assert [row.number for row in both.rows] == list(range(1, len(both.rows) + 1))
     mine = start.new(str(tmp_path / "mine"))  # a new pack has none
     assert len(sources.read(Source(path=f"pack:{mine}+easy")).rows) == 4
+
+
+def test_a_pack_without_pairs_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    mine = start.new(str(tmp_path / "mine"))
+    (mine / "pairs.jsonl").unlink()
+    with pytest.raises(DataError, match="pairs.jsonl does not exist"):
+        sources.read(Source(path=f"pack:{mine}"))
