@@ -18,9 +18,8 @@ from kalign.grounding.statutes import Statutes, folded
 WINDOW = 120  # characters in front of an article in which its law may be named; the longest name has 105
 BEHIND = 40  # characters behind an article that may name its title
 COMPANY = 14  # characters around a short number in which a word makes it a telephone number
-WORD_START = re.compile(
-    r"(?<!\w)\w|(?<=[\u318d\u00b7])\w"
-)  # a middle dot parts words, though it may count as a letter
+# A middle dot parts words, though it may count as a letter
+WORD_START = re.compile(r"(?<!\w)\w|(?<=[\u318d\u00b7])\w")
 WORD_END = re.compile(r"\w(?!\w)")
 LONGEST_UNKNOWN = 6  # words of an unknown name that are shown
 
@@ -58,7 +57,6 @@ class Reader:
         self.grammar = grammar
         self.names = {folded(law.name): law.name for law in statutes.laws.values()}
         self.names |= grammar.aliases
-        self.longest = max(map(len, self.names), default=0)
 
     def mentions(self, text: str) -> list[Mention]:
         """Every law and article that `text` (already normal) cites, in order."""

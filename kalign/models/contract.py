@@ -98,12 +98,7 @@ def examine(model: Model, located: Located) -> Diagnosis:
     try:
         tokenizer = loading.load_tokenizer(model, located)
         diagnosis.holds("tokenizer_differs")
-        chat = Chat(
-            tokenizer,
-            bos_count=model.bos_count,
-            turn_end=model.turn_end,
-            template_kwargs=model.template_kwargs,
-        )
+        chat = promises.as_declared(model, tokenizer)
     except BrokenContract as wrong:  # then no conversation can be looked at
         diagnosis.holds(wrong.code, broken=str(wrong))
         return diagnosis

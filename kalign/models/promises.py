@@ -6,6 +6,8 @@ template's text. A field that is null promises nothing.
 
 import re
 
+from transformers import PreTrainedTokenizerBase
+
 from kalign.config import Model
 from kalign.errors import DataError
 from kalign.models import loading
@@ -24,14 +26,23 @@ def load_chat(model: Model, located: Located) -> Chat:
         DataError: they do not.
         ResourceError: the Hub could not be reached.
     """
-    chat = Chat(
-        loading.load_tokenizer(model, located),
+    chat = as_declared(model, loading.load_tokenizer(model, located))
+    require_kept(model, chat)
+    return chat
+
+
+def as_declared(model: Model, tokenizer: PreTrainedTokenizerBase) -> Chat:
+    """A tokenizer with its chat template, under what the recipe says of it.
+
+    Raises:
+        DataError: there is no template, or it cannot be rendered so.
+    """
+    return Chat(
+        tokenizer,
         bos_count=model.bos_count,
         turn_end=model.turn_end,
         template_kwargs=model.template_kwargs,
     )
-    require_kept(model, chat)
-    return chat
 
 
 def require_kept(model: Model, chat: Chat) -> None:

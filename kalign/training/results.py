@@ -132,8 +132,8 @@ def _behaviour(recipe: Recipe, run: Run, before: Look, after: Look) -> dict[str,
     if not asked:
         return None
     today = date.today()
-    old = behaviour.verdicts(recipe.pack, asked, before.answers, today)
-    new = behaviour.verdicts(recipe.pack, asked, after.answers, today)
+    judged = behaviour.verdicts(recipe.pack, [*asked, *asked], [*before.answers, *after.answers], today)
+    old, new = judged[: len(asked)], judged[len(asked) :]
     said = list(zip(before.answers, after.answers, strict=True))
     files.write_jsonl(run.answers, behaviour.rows(asked, said, list(zip(old, new, strict=True))))
     return behaviour.compared(asked, old, new, today)
