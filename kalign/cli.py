@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kalign import __version__
 from kalign.errors import ConfigError, DataError, Interrupted, KalignError, ResourceError
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
+    from kalign.config import Recipe
     from kalign.packs.rows import Cites
     from kalign.packs.shapes import Finding
+    from kalign.preemption import Notice
 
 RECIPE_WORDS = "[recipe=NAME] [KEY=VALUE ...]"
 RECIPE_HELP = (
@@ -42,6 +44,16 @@ class Command:
 
 def train(words: list[str], flags: argparse.Namespace) -> int:
     """Fine-tune what the words describe; with -m, once for each combination of comma-separated values."""
+    from kalign import preemption
+
+    with preemption.listening() as notice:  # from here on, a signal ends the command with code 75
+        return _train(words, flags, notice)
+
+
+def _train(words: list[str], flags: argparse.Namespace, notice: "Notice") -> int:
+    from kalign.config import words as plain
+
+    own, words = plain.taken(words, launch=str, ranks=int)
     if flags.multirun:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ConfigError(
@@ -50,18 +62,35 @@ def train(words: list[str], flags: argparse.Namespace) -> int:
             )
         from kalign.config import multirun
 
-        return multirun.run(words)
+        return multirun.run(words, [f"{key}={value}" for key, value in own.items()])
     from kalign.config import compose
 
     recipe = compose.load(words)
+    if own:
+        return _launched(recipe, own, words, flags)
     _quiet_libraries()
     from rich.console import Console
 
     from kalign.training import dpo  # only now: composing and refusing never wait for torch
 
-    run = dpo.train(recipe, Console(stderr=flags.json, highlight=False, markup=False))
+    run = dpo.train(recipe, Console(stderr=flags.json, highlight=False, markup=False), notice)
     if flags.json and int(os.environ.get("RANK", "0")) == 0:
         print(run.result.read_text(encoding="utf-8"), end="")
+    return 0
+
+
+def _launched(recipe: "Recipe", own: dict[str, Any], words: list[str], flags: argparse.Namespace) -> int:
+    """Print the line that starts the profile's processes, and become it."""
+    from kalign.config import launch
+
+    if "launch" not in own:
+        raise ConfigError(f"ranks={own['ranks']} needs a profile to start them by; give launch=ddp too")
+    profile = launch.profile(own["launch"], own.get("ranks"))
+    launch.require_supported(recipe, profile)
+    line = launch.line(profile, [*words, *(["--json"] if flags.json else [])])
+    print(line.shown, file=sys.stderr, flush=True)
+    if not flags.dry_run:
+        os.execve(sys.executable, line.arguments, os.environ | line.environment)
     return 0
 
 
@@ -250,12 +279,19 @@ COMMANDS: Mapping[str, Command] = {
         run=train,
         summary="fine-tune a model with preference pairs",
         example="kalign train recipe=tiny loss.beta=0.3",
+        words=f"{RECIPE_WORDS} [launch=PROFILE] [ranks=N]",
+        about_words=f"{RECIPE_HELP} launch=single, cpu, ddp, fsdp2, zero2 or zero3 starts N processes by "
+        "accelerate and changes no number.",
         flags={
+            "--dry-run": {
+                "action": "store_true",
+                "help": "with launch=: print the line that would start the processes, and stop",
+            },
             "--multirun": {
                 "short": "-m",
                 "action": "store_true",
                 "help": "run every combination of comma-separated values",
-            }
+            },
         },
     ),
     "show": Command(
