@@ -177,8 +177,8 @@ def _resume_point(run: Run, ranks: PartialState, console: Console) -> Path | Non
 def _describe(recipe: Recipe, trainer: PairTrainer, resumed: Path | None, console: Console) -> None:
     repeated = trainer.order.repeated
     console.print(
-        f"Training {checkpoints.trained_weights(trainer.model):,} adapter weights on {trainer.order.pairs:,} pairs, "
-        f"{recipe.trainer.pairs_per_step} a step"
+        f"Training {checkpoints.trained_weights(trainer.model):,} adapter weights on "
+        f"{trainer.order.pairs:,} pairs, {recipe.trainer.pairs_per_step} a step"
         + (f"; {repeated} of them are seen twice an epoch to fill its last step" if repeated else "")
         + (f"; going on from {resumed}" if resumed else ""),
         soft_wrap=True,

@@ -92,7 +92,7 @@ def words_for_kills(words: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_killed_at_any_file_of_a_save_the_weights_are_the_same(ranks: int, tiny: list[str]) -> None:
-    """kill -9 before, between and after all that the second save does to files, the first one's removal too."""
+    """kill -9 before, between and after all that the second save does to files, removals too."""
     words = words_for_kills(tiny)
     second = {"since": "checkpoint-2"}
     [whole] = jobs(job(words, "whole", ranks, **second))
