@@ -274,6 +274,32 @@ def pack_new(words: list[str], flags: argparse.Namespace) -> int:
     return 0
 
 
+def list_runs(words: list[str], flags: argparse.Namespace) -> int:
+    """List the runs of a folder, or compare those that are named: what differs, and what it led to."""
+    from pathlib import Path
+
+    from kalign.config import words as plain
+
+    names = [word for word in words if "=" not in word]
+    given = plain.read([word for word in words if "=" in word], settings={"runs_dir": "runs", "out": None})
+    from rich.console import Console
+
+    from kalign import files, listing
+
+    folder = Path(str(given["runs_dir"])).expanduser()
+    paths = [Path(name) if Path(name).is_dir() else folder / name for name in names]
+    listed = [listing.read(path) for path in paths] if paths else listing.found(folder)
+    if flags.json:
+        print(json.dumps(listing.document(listed), ensure_ascii=False, indent=2))
+    else:
+        listing.say(Console(highlight=False, markup=False), listed, compare=bool(names))
+    if given["out"]:
+        with files.atomic(Path(given["out"])) as unfinished:
+            unfinished.write_text(listing.page(listed), encoding="utf-8")
+        print(f"Page: {given['out']}", file=sys.stderr)
+    return 0
+
+
 COMMANDS: Mapping[str, Command] = {
     "train": Command(
         run=train,
@@ -293,6 +319,14 @@ COMMANDS: Mapping[str, Command] = {
                 "help": "run every combination of comma-separated values",
             },
         },
+    ),
+    "runs": Command(
+        run=list_runs,
+        summary="list runs, or compare some",
+        example="kalign runs tiny-1a2b3c4d tiny-5e6f7a8b out=runs.html",
+        words="[RUN ...] [runs_dir=runs] [out=FILE.html]",
+        about_words="RUN is a folder or its name in runs_dir; without any, all are listed. out writes one "
+        "page with the table, and each run as a line through the settings that differ and its results.",
     ),
     "show": Command(
         run=show,
