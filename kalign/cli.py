@@ -306,8 +306,8 @@ COMMANDS: Mapping[str, Command] = {
         summary="fine-tune a model with preference pairs",
         example="kalign train recipe=tiny loss.beta=0.3",
         words=f"{RECIPE_WORDS} [launch=PROFILE] [ranks=N]",
-        about_words=f"{RECIPE_HELP} launch=single, cpu, ddp, fsdp2, zero2 or zero3 starts N processes by "
-        "accelerate and changes no number.",
+        about_words=f"{RECIPE_HELP} launch=single, cpu or ddp starts N processes by accelerate "
+        "and changes no number.",
         flags={
             "--dry-run": {
                 "action": "store_true",

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from kalign.config import Adapter, Loss, Recipe, Trainer, compose, schema
+from kalign.config import Adapter, Loss, Recipe, Trainer, compose, training
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "kalign"
@@ -175,8 +175,8 @@ def test_the_losses_are_those_that_trl_computes() -> None:
     from trl import DPOTrainer
 
     source = inspect.getsource(DPOTrainer._compute_loss)
-    assert set(re.findall(r'loss_type == "(\w+)"', source)) == set(schema.LOSS_TYPES)
-    assert set(re.findall(r'f_divergence_type == "(\w+)"', source)) == set(schema.F_DIVERGENCES)
+    assert set(re.findall(r'loss_type == "(\w+)"', source)) == set(training.LOSS_TYPES)
+    assert set(re.findall(r'f_divergence_type == "(\w+)"', source)) == set(training.F_DIVERGENCES)
 
 
 def test_no_yaml_names_code() -> None:

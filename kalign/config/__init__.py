@@ -1,6 +1,22 @@
 """Settings: the schema (plain dataclasses) and the front door that composes them; nothing here loads
 torch."""
 
-from kalign.config.schema import Adapter, Data, Evaluation, Loss, Model, Recipe, Source, Tracker, Trainer
+from kalign.config.data import Columns, Data, Source
+from kalign.config.model import Licence, Model
+from kalign.config.schema import Evaluation, Recipe, Tracker
+from kalign.config.training import Adapter, Loss, Quantization, Trainer
 
-__all__ = ["Adapter", "Data", "Evaluation", "Loss", "Model", "Recipe", "Source", "Tracker", "Trainer"]
+__all__ = [
+    "Adapter",
+    "Columns",
+    "Data",
+    "Evaluation",
+    "Licence",
+    "Loss",
+    "Model",
+    "Quantization",
+    "Recipe",
+    "Source",
+    "Tracker",
+    "Trainer",
+]

@@ -1,7 +1,6 @@
 """Launch profiles: on how many devices a training runs and what is divided among them, never what it
 computes."""
 
-import importlib.util
 import os
 import shlex
 import sys
@@ -11,7 +10,8 @@ from typing import Any
 
 from kalign.config import suspicion
 from kalign.config.compose import root
-from kalign.config.schema import Recipe, one_of
+from kalign.config.rules import one_of
+from kalign.config.schema import Recipe
 from kalign.errors import ConfigError
 
 ALONE = ("NO", "MULTI_GPU", "MULTI_CPU")  # Accelerate's names for: every rank holds everything
@@ -100,27 +100,12 @@ def require_supported(recipe: Recipe, profile: Profile) -> None:
     """Refuse what cannot work on a profile, with what does.
 
     Raises:
-        ConfigError: the recipe does not go with the profile, or something is not installed or set already.
+        ConfigError: its step cannot be divided so, or this is one of several processes already.
     """
     name = profile.name
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(
             f"launch={name} starts processes, but this is one of several already; leave launch= away inside "
             "torchrun, srun or accelerate launch"
-        )
-    if profile.divides_weights and recipe.adapter.quantization.load_in_4bit:
-        raise ConfigError(
-            f"launch={name} divides the base, which 4-bit weights do not survive; use launch=ddp, or "
-            f"adapter=lora with launch={name}"
-        )
-    if profile.divides_weights and (recipe.evaluation.generations or recipe.evaluation.held_out_prompts):
-        raise ConfigError(
-            f"launch={name} divides the base, so no process can write answers by itself; use "
-            "evaluation.generations=0 evaluation.held_out_prompts=false, or launch=ddp"
-        )
-    if name.startswith("zero") and importlib.util.find_spec("deepspeed") is None:
-        raise ConfigError(
-            f"launch={name} needs DeepSpeed, which is not installed; pip install deepspeed, or use launch="
-            + ("fsdp2" if profile.divides_weights else "ddp")
         )
     recipe.trainer.accumulation(profile.ranks)

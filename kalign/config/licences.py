@@ -7,7 +7,7 @@ from typing import Any
 
 from kalign.config import suspicion
 from kalign.config.compose import root
-from kalign.config.schema import Licence
+from kalign.config.model import Licence
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from kalign.config.schema import Columns
+from kalign.config import Columns
 from kalign.records import Message, Triplet
 
 Turns = tuple[Message, ...]

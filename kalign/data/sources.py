@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from kalign import files, packs
@@ -9,6 +10,7 @@ from kalign.config import Source
 from kalign.errors import ConfigError, DataError, ResourceError
 from kalign.files import Row
 
+EASY = "+easy"  # behind a pack's name
 READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Row]]]] = {
     ".jsonl": files.read_jsonl,
     ".ndjson": files.read_jsonl,
@@ -43,7 +45,9 @@ def digest(source: Source) -> str:
     path = source.path or ""
     if path.startswith("hub:"):
         return f"{path}@{source.revision}"
-    place = packs.pairs(path.removeprefix("pack:")) if path.startswith("pack:") else Path(path).expanduser()
+    if path.startswith("pack:"):
+        return sha256("".join(map(files.sha256, _pack_files(path))).encode()).hexdigest()
+    place = Path(path).expanduser()
     return files.sha256(place) if place.exists() else ""
 
 
@@ -59,13 +63,23 @@ def read(source: Source) -> Rows:
     if not path:
         raise ConfigError("a source has no path; give it a file, a folder, pack:NAME or hub:OWNER/NAME")
     if path.startswith("pack:"):
-        numbered: Iterable[tuple[int, Row]] = files.read_jsonl(packs.pairs(path.removeprefix("pack:")))
+        rows = (row for place in _pack_files(path) for _, row in files.read_jsonl(place))
+        numbered: Iterable[tuple[int, Row]] = enumerate(rows, start=1)
     elif path.startswith("hub:"):
         numbered = _from_hub(source, path.removeprefix("hub:"))
     else:
         place = Path(path).expanduser()
         numbered = _from_saved(place, source.split) if place.is_dir() else _from_file(place)
     return FORMATS[source.format](path, digest(source), numbered)
+
+
+def _pack_files(path: str) -> list[Path]:
+    """The pairs of `pack:NAME`; `pack:NAME+easy` adds its easy ones, if the pack has any."""
+    name = path.removeprefix("pack:")
+    if name.endswith(EASY):
+        name = name.removesuffix(EASY)
+        return [place for place in (packs.pairs(name), packs.easy_pairs(name)) if place.exists()]
+    return [packs.pairs(name)]
 
 
 def _from_file(path: Path) -> Iterator[tuple[int, Row]]:

@@ -21,8 +21,7 @@ from transformers import (
 )
 
 from kalign import files
-from kalign.config import Model
-from kalign.config.schema import Quantization
+from kalign.config import Model, Quantization
 from kalign.errors import BrokenContract, ConfigError, DataError, IntegrityError, ResourceError
 from kalign.models import exaone, heads, tokenization, twins
 

@@ -2,7 +2,7 @@
 
 A Llama-shaped model of 3.9 million weights and its byte-level BPE tokenizer, both trained from nothing on the
 warm-up texts of the pack `ko`. It writes readable sentences and knows little: for tests and demonstrations.
-No prompt of the preference pairs, and nothing held out, is among the texts.
+None of the preference pairs, and none of the held-out prompts, is among the texts.
 """
 
 import math
@@ -31,42 +31,16 @@ Exchange = tuple[str, str]
 SPLIT = Regex(r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 EPOCHS, BATCH, PEAK_RATE, SEED = 16, 16, 2e-3, 7
 DRAWS_PER_PROMPT = 1.5  # answers put together from a sentence bank in an epoch, for each of its prompts
-DRAWS_PER_PAIR = 2  # of an answer of each preference pair in an epoch
-CARELESS_SHARE = 0.55  # of the answers to sensitive requests: the model is not aligned yet
+CARELESS_SHARE = 0.6  # of the answers to sensitive requests: the model is not aligned yet
 # Prompts are disturbed, so that unknown ones are answered in whole sentences too:
-LOST_WORDS = 0.25  # share of the words that are left out
+LOST_WORDS = 0.12  # share of the words that are left out
 CROSSED = 0.3  # share of a bank's prompts that take words from another bank of the same kind
 
 
 def corpus() -> tuple[list[Exchange], list[files.Row]]:
     """The warm-up texts of the pack: (prompt, answer) exchanges, and sentence banks."""
     exchanges = [(row["prompt"], row["answer"]) for _, row in files.read_jsonl(packs.warmup(PACK))]
-    banks = [row for _, row in files.read_jsonl(packs.sentence_banks(PACK))]
-    return exchanges, banks + answer_banks(banks)
-
-
-def answer_banks(banks: list[files.Row]) -> list[files.Row]:
-    """The answers of the preference pairs, both sides alike, under the banks' prompts of their category.
-
-    So the model can write either kind of answer before DPO decides between them; the pairs' own prompts are
-    not among the texts.
-    """
-    prompts: dict[str, list[str]] = {}
-    for bank in banks:
-        if bank["kind"] == "sensitive":
-            prompts.setdefault(bank["category"], []).extend(bank["prompts"])
-    return [
-        {
-            "kind": "sensitive",
-            "category": row["category"],
-            "prompts": prompts[row["category"]],
-            "sensible": [[row["chosen"]]],
-            "careless": [[row["rejected"]]],
-            "draws": DRAWS_PER_PAIR,
-        }
-        for _, row in files.read_jsonl(packs.pairs(PACK))
-        if row["failure"] != "over_refusal"  # their prompts are no sensitive ones
-    ]
+    return exchanges, [row for _, row in files.read_jsonl(packs.sentence_banks(PACK))]
 
 
 def build_tokenizer(exchanges: list[Exchange], banks: list[files.Row]) -> PreTrainedTokenizerFast:
@@ -120,14 +94,15 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def drawn(banks: list[files.Row], chance: random.Random) -> list[Exchange]:
-    """Exchanges from every bank: a prompt, answered by any sentence of each position."""
+    """Exchanges from every bank: a prompt, answered by any sentence of each position, which may be empty."""
     exchanges = []
     for bank in banks:
-        for _ in range(bank.get("draws") or round(DRAWS_PER_PROMPT * len(bank["prompts"]))):
+        for _ in range(round(DRAWS_PER_PROMPT * len(bank["prompts"]))):
             kind = "answers"
             if bank["kind"] == "sensitive":
                 kind = "careless" if chance.random() < CARELESS_SHARE else "sensible"
-            answer = " ".join(chance.choice(sentences) for sentences in bank[kind])
+            chosen = [chance.choice(sentences) for sentences in bank[kind]]
+            answer = " ".join(sentence for sentence in chosen if sentence)
             prompt = chance.choice(bank["prompts"])
             if chance.random() < CROSSED:
                 prompt = crossed(prompt, chance.choice(_akin(bank, banks)), chance)

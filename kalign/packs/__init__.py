@@ -60,6 +60,11 @@ def pairs(name: str) -> Path:
     return folder(name) / "pairs.jsonl"
 
 
+def easy_pairs(name: str) -> Path:
+    """More pairs in few and simple sentences, which a tiny model can follow; a pack may do without them."""
+    return folder(name) / "easy_pairs.jsonl"
+
+
 def held_out(name: str) -> Path:
     """Prompts of a pack that nothing is trained on, harmful ones and their benign twins: JSON lines."""
     return folder(name) / "held_out.jsonl"

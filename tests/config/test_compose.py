@@ -54,10 +54,10 @@ def test_sources_can_be_mixed() -> None:
 
 
 def test_the_pairs_are_those_of_the_recipes_pack(tmp_path: Path) -> None:
-    assert compose.load([]).data.path == "pack:ko"
+    assert compose.load([]).data.path == "pack:ko+easy"
     for place in ("some/where", "한글 x(1)=z"):
         recipe = compose.load([f"pack={place}"])
-        assert (recipe.pack, recipe.data.path) == (place, f"pack:{place}")
+        assert (recipe.pack, recipe.data.path) == (place, f"pack:{place}+easy")
 
 
 def test_what_is_shown_can_be_read_back(tmp_path: Path) -> None:

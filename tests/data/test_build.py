@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kalign import files, packs
-from kalign.config import Data, Source
-from kalign.config.schema import Columns
-from kalign.data import build, ledger
+from kalign.config import Columns, Data, Source
+from kalign.data import build, ledger, sources
 from kalign.data.build import Pairs
 from kalign.errors import ConfigError, DataError
 from kalign.models.chat import TripletTokens
+from kalign.packs import start
 from kalign.records import Triplet, UnusableTriplet, text
 from tests.conftest import SHARED, pair, write
 
@@ -313,3 +313,13 @@ def test_square_refuses_rows_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps([{"question": "q", "response": "r", "acceptable?": 2}]))
     with pytest.raises(DataError, match="row 1 is none of SQuARe's"):
         build.build(Data(path=str(tmp_path / "a.json"), format="square"), Letters(), letters=KOREAN)
+
+
+def test_a_packs_easy_pairs_are_added_where_they_are_asked_for_and_there(tmp_path: Path) -> None:
+    alone, both = (sources.read(Source(path=path)) for path in ("pack:ko", "pack:ko+easy"))
+    easy = len(list(files.read_jsonl(packs.easy_pairs("ko"))))
+    assert (len(alone.rows), len(both.rows)) == (360, 360 + easy)
+    assert alone.sha256 != both.sha256
+    assert [row.number for row in both.rows] == list(range(1, len(both.rows) + 1))
+    mine = start.new(str(tmp_path / "mine"))  # a new pack has none
+    assert len(sources.read(Source(path=f"pack:{mine}+easy")).rows) == 4

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from kalign.config.schema import Columns
+from kalign.config import Columns
 from kalign.data.layouts import triplet
 from kalign.records import Triplet, UnusableTriplet
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kalign.config import Model, compose, licences
-from kalign.config.schema import Columns, Data, Licence
+from kalign.config import Columns, Data, Licence, Model, compose, licences
 from kalign.data import build
 from kalign.errors import ConfigError, DataError
 from tests.conftest import Result, pair, write

@@ -13,8 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM
 
-from kalign.config import Model
-from kalign.config.schema import Quantization
+from kalign.config import Model, Quantization
 from kalign.errors import ConfigError, IntegrityError
 from kalign.models import exaone, loading
 

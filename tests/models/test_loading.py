@@ -7,8 +7,7 @@ import torch
 from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from kalign.config import Model
-from kalign.config.schema import Quantization
+from kalign.config import Model, Quantization
 from kalign.errors import ConfigError, DataError, IntegrityError, ResourceError
 from kalign.models import loading
 

@@ -1,6 +1,7 @@
 """The bundled tiny model is what the command in the repository makes of the bundled texts."""
 
 import random
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -52,16 +53,22 @@ def test_only_answers_are_learned_and_prompts_lose_words() -> None:
     assert set(learned) == {"답이에요.<end>"}
 
 
-def test_a_bank_gives_sentences_of_its_own_in_their_positions() -> None:
+def test_a_bank_gives_its_own_words_and_sentences_in_their_positions() -> None:
     _, banks = tiny.corpus()
-    for bank in banks[:5] + banks[-5:]:
+    for bank in banks[:5] + banks[-60:-50]:
+        words = {word for prompt in bank["prompts"] for word in prompt.split()}
+        kinds = ["answers"] if bank["kind"] == "everyday" else ["sensible", "careless"]
+        possible = {
+            " ".join(sentence for sentence in chosen if sentence)
+            for kind in kinds
+            for chosen in product(*bank[kind])
+        }
         for prompt, answer in tiny.drawn([bank], random.Random(1)):
-            assert prompt in bank["prompts"]
-            kinds = ["answers"] if bank["kind"] == "everyday" else ["sensible", "careless"]
-            assert any(
-                answer == f"{one} {two} {three}"
-                for kind in kinds
-                for one in bank[kind][0]
-                for two in bank[kind][1]
-                for three in bank[kind][2]
-            )
+            assert set(prompt.split()) <= words
+            assert answer in possible
+
+
+def test_crossed_prompts_begin_like_one_and_end_like_the_other() -> None:
+    made = {tiny.crossed("a b c", "x y z", random.Random(seed)) for seed in range(50)}
+    assert len(made) > 10
+    assert all((text[0], text[-1]) in {("a", "z"), ("x", "c")} for text in made)

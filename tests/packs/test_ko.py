@@ -13,6 +13,7 @@ import pytest
 
 from kalign import files, packs
 from kalign.files import Row
+from kalign.grounding import verify
 from kalign.packs import check, policy
 from tests.conftest import SHARED
 
@@ -116,6 +117,17 @@ def test_the_tiny_model_was_warmed_up_on_none_of_the_pairs_and_on_nothing_held_o
     known = set().union(*(grams(prompt, 18) for prompt in warmup))
     for row in [*pairs, *held_out]:
         assert grams(row["prompt"], 18).isdisjoint(known), row["id"]
+
+
+def test_easy_pairs_cite_what_exists_and_ask_what_the_tiny_model_was_warmed_up_on(warmup: list[str]) -> None:
+    rows = [row for _, row in files.read_jsonl(packs.easy_pairs("ko"))]
+    assert len(rows) == len({row["id"] for row in rows}) == len({row["prompt"] for row in rows})
+    assert {row["prompt"] for row in rows} <= set(warmup)
+    assert {row["failure"] for row in rows} == {"complies_in_tone", "over_refusal"}
+    pack = packs.load("ko")
+    grounding = verify.load(pack.folder, pack.institutions.values())
+    for row in rows:
+        assert grounding.wrong(row["chosen"], TODAY) == [], row["id"]
 
 
 def test_good_answers_name_no_foreign_authority_and_nothing_that_was_abolished(pairs: list[Row]) -> None:

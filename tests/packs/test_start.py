@@ -71,4 +71,4 @@ def test_a_made_up_pack_runs_the_whole_tiny_recipe(
     assert (run / "adapter/adapter_model.safetensors").exists()
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["recipe"]["pack"] == str(folder)
-    assert manifest["inputs"]["data"]["data"]["path"] == f"pack:{folder}"
+    assert manifest["inputs"]["data"]["data"]["path"] == f"pack:{folder}+easy"

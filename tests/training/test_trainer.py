@@ -10,7 +10,7 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
-from kalign.config import Loss, schema
+from kalign.config import Loss, training
 from kalign.errors import NumericError
 from kalign.training import guards
 from kalign.training.trainer import Epochs, PairTrainer, StepOrder
@@ -114,12 +114,12 @@ def test_canary_every_loss_passes_the_guard(
         made.train()
 
 
-@pytest.mark.parametrize("name", schema.LOSS_TYPES)
+@pytest.mark.parametrize("name", training.LOSS_TYPES)
 def test_the_first_loss_is_what_trl_computes_before_any_step(
     name: str, small_model: Path, tmp_path: Path
 ) -> None:
     made = trainer(
-        small_model, tmp_path, label_smoothing=0.1 if name in schema.SMOOTHED_LOSSES else 0.0, beta=0.2
+        small_model, tmp_path, label_smoothing=0.1 if name in training.SMOOTHED_LOSSES else 0.0, beta=0.2
     )
     made.loss_types = [name]
     batch = made.data_collator(ROWS[:4])

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kalign.config.schema import Licence
+from kalign.config import Licence
 from kalign.training.planning.memory import GIB
 
 
