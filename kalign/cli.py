@@ -189,6 +189,55 @@ def pack_new(words: list[str], flags: argparse.Namespace) -> int:
     return 0
 
 
+def export(words: list[str], flags: argparse.Namespace) -> int:
+    """Merge a finished run into its base and prove it in a fresh process; or check an export again."""
+    from pathlib import Path
+
+    from kalign.config import words as plain
+
+    settings = {
+        "run": None,
+        "out": None,
+        "format": "merged",
+        "dtype": None,
+        "base": None,
+        "accept_loss": "false",
+    }
+    given = plain.read(words, settings=settings)
+    needed = ("run",) if flags.verify else ("run", "out")
+    missing = [key for key in needed if not given[key] and not flags.verify]
+    if missing:
+        raise ConfigError(f"{missing[0]} is missing; this command takes run=DIR out=DIR, or --verify DIR")
+    if given["accept_loss"] not in ("true", "false"):
+        raise ConfigError(f"accept_loss={given['accept_loss']} must be true or false")
+    from kalign.export import export as exporting
+
+    if flags.verify:
+        out = Path(flags.verify)
+        certificate = exporting.verify(out, Path(given["run"]) if given["run"] else None)
+    else:
+        out = Path(str(given["out"]))
+        certificate = exporting.export(
+            exporting.Wanted(
+                run=Path(str(given["run"])),
+                out=out,
+                format=str(given["format"]),
+                dtype=given["dtype"],
+                base=given["base"],
+                accept_loss=given["accept_loss"] == "true",
+            )
+        )
+    if flags.json:
+        print(json.dumps(certificate, ensure_ascii=False, indent=2))
+    else:
+        print(
+            f"{out}: {'holds what it says' if flags.verify else 'written and proven'}; {out}/certificate.json"
+        )
+        if flags.verify and not given["run"]:
+            print("Sums and files only; give run=DIR to measure it again.")
+    return 0
+
+
 COMMANDS: Mapping[str, Command] = {
     "train": Command(
         run=train,
@@ -206,6 +255,16 @@ COMMANDS: Mapping[str, Command] = {
         run=show,
         summary="print a recipe with everything it inherits",
         example="kalign show recipe=qwen adapter.r=64",
+    ),
+    "export": Command(
+        run=export,
+        summary="merge a trained adapter into its base, with a certificate",
+        example="kalign export run=runs/tiny-1a2b3c4d out=my-model",
+        words="run=DIR out=DIR [format=merged|adapter|vendor|gguf] [dtype=float16] [base=16bit|dequantised]",
+        about_words="dtype is that of the base unless given; base is for runs on 4-bit weights: dequantised "
+        "(what was trained on) unless given; accept_loss=true writes a merge that lost more than a twentieth "
+        "of what was learned. With --verify, run=DIR measures the export again.",
+        flags={"--verify": {"metavar": "DIR", "help": "check an export again"}},
     ),
     "grounding check": Command(
         run=grounding_check,
