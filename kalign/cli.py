@@ -238,6 +238,32 @@ def export(words: list[str], flags: argparse.Namespace) -> int:
     return 0
 
 
+def push(words: list[str], flags: argparse.Namespace) -> int:
+    """Check an export and say what would be uploaded; with --yes, upload it to a private repository."""
+    from pathlib import Path
+
+    from kalign.config import words as plain
+
+    given = plain.read(words, positional=["DIR"], settings={"repo": None, "run": None})
+    if not given["repo"]:
+        raise ConfigError("repo is missing; give repo=OWNER/NAME")
+    from kalign.export import push as pushing
+
+    run = Path(given["run"]) if given["run"] else None
+    done = pushing.push(Path(str(given["DIR"])), given["repo"], run, yes=flags.yes)
+    if flags.json:
+        print(json.dumps(done, ensure_ascii=False, indent=2))
+        return 0
+    for name, size in done["files"].items():
+        print(f"{size:>14,} bytes  {name}")
+    print(
+        f"uploaded to {done['repo']}"
+        if flags.yes
+        else f"Nothing was uploaded; --yes uploads to {done['repo']}"
+    )
+    return 0
+
+
 COMMANDS: Mapping[str, Command] = {
     "train": Command(
         run=train,
@@ -265,6 +291,14 @@ COMMANDS: Mapping[str, Command] = {
         "(what was trained on) unless given; accept_loss=true writes a merge that lost more than a twentieth "
         "of what was learned. With --verify, run=DIR measures the export again.",
         flags={"--verify": {"metavar": "DIR", "help": "check an export again"}},
+    ),
+    "push": Command(
+        run=push,
+        summary="upload an export to the Hub; a dry run unless --yes",
+        example="kalign push my-model repo=me/my-model",
+        words="DIR repo=OWNER/NAME [run=DIR]",
+        about_words="DIR is an export whose certificate holds; with run=DIR it is measured again first.",
+        flags={"--yes": {"action": "store_true", "help": "upload, to a private repository"}},
     ),
     "grounding check": Command(
         run=grounding_check,
