@@ -46,7 +46,8 @@ def _training(made: Origin) -> str:
             f"{made.result['steps']} steps of {trainer['pairs_per_step']} pairs, learning rate "
             f"{trainer['learning_rate']}, seed {trainer['seed']}.\n",
             *sources,
-            f"- {ledger['rows']} rows read, {ledger['train']} trained on, {ledger['eval']} held out, dropped: "
+            f"- {ledger['rows']} rows read, {ledger['train']} trained on, {ledger['eval']} "
+            f"held out, dropped: "
             f"{ledger['dropped'] or 'none'}\n",
             _licence(recipe["model"].get("licence")),
         ]
@@ -87,7 +88,7 @@ def _results(made: Origin) -> str:
         for group in ("harmful", "benign"):
             for key, change in behaviour[group].items():
                 if change:
-                    cells = f"{_spelled(change['before'])} | {_spelled(change['after'])} | {change['p_value']:.2g}"
+                    cells = f"{_spelled(change['before'])} | {_spelled(change['after'])} | {change['p_value']:.2g}"  # noqa: E501
                     lines.append(f"| {group}: {key.replace('_', ' ')} | {cells} |")
     return "\n".join(lines) + "\n"
 
@@ -97,10 +98,12 @@ def _proof(certificate: Mapping[str, Any]) -> str:
     measured = certificate.get("measured")
     if measured:
         lines.append(
-            f"Computed in a fresh process from these files: retention {_number(measured['retention'])}, of held-out "
-            f"margins {_number(measured['margin_retention'])}, effect cosine {_number(measured['effect_cosine'])}, "
+            f"Computed in a fresh process from these files: retention "
+            f"{_number(measured['retention'])}, of held-out "
+            f"margins {_number(measured['margin_retention'])}, effect cosine "
+            f"{_number(measured['effect_cosine'])}, "
             f"KL(adapter, merged) {measured['kl_adapter_merged']:.2e} nats a token, top-1 agreement "
-            f"{measured['top1_agreement']:.3f}, {measured['greedy_equal']} of {measured['greedy_prompts']} greedy "
+            f"{measured['top1_agreement']:.3f}, {measured['greedy_equal']} of {measured['greedy_prompts']} greedy "  # noqa: E501
             "answers equal. Every tensor that was not trained is the base's, byte for byte."
         )
         lines.append(f"Merged into: {certificate['base']['merged_into']} weights of the base.")
@@ -118,7 +121,7 @@ def _use(certificate: Mapping[str, Any]) -> str:
     tokens = certificate["tokens"]["plain_tokenizer"]
     lines = [
         "## Use and limits\n",
-        "Meant for conversation in the language and on the subjects of its training pairs. What was not measured "
+        "Meant for conversation in the language and on the subjects of its training pairs. What was not measured "  # noqa: E501
         "above is not known; it can be wrong, and it gives no legal advice.\n",
         "    transformers serve THIS_FOLDER\n",
     ]

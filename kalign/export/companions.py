@@ -1,4 +1,4 @@
-"""What lies beside the weights: settings, tokenizer and template, from the base's own files at its revision."""
+"""What lies beside the weights: settings, tokenizer and template, from the base's own files."""
 
 import hashlib
 import json

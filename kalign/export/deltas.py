@@ -16,7 +16,7 @@ from kalign.export.faults import Fault
 PREFIX = "base_model.model."
 PARTS = {".lora_A.weight": "a", ".lora_B.weight": "b", ".lora_magnitude_vector": "magnitude"}
 # Settings of PEFT's that change how an update is made, with the value under which they do nothing
-PLAIN = {
+PLAIN: dict[str, Any] = {
     "alpha_pattern": {},
     "rank_pattern": {},
     "modules_to_save": None,
@@ -47,7 +47,8 @@ class Adapter:
         if not self.dora:
             return whole
         norm = torch.linalg.vector_norm(whole, dim=1, keepdim=True)
-        return part["magnitude"].float().reshape(-1, 1) / norm * whole
+        merged: Tensor = part["magnitude"].float().reshape(-1, 1) / norm * whole
+        return merged
 
 
 def read(folder: Path) -> Adapter:

@@ -114,7 +114,7 @@ def prove(wanted: Wanted, folder: Path, base: str, other: Path | None) -> dict[s
         "other": str(other) if other else None,
     }
     command = [sys.executable, "-m", "kalign.export.verify", json.dumps(asked)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
     try:
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError) as wrong:
@@ -145,7 +145,8 @@ def _check(wanted: Wanted) -> None:
     if wanted.format == "gguf":
         raise ConfigError(
             "format=gguf needs llama.cpp's convert_hf_to_gguf.py, which no package carries; export "
-            "format=merged, then run that script of a llama.cpp checkout (with pip install gguf) on the folder"
+            "format=merged, then run that script of a llama.cpp checkout (with pip install "
+            "gguf) on the folder"
         )
     if wanted.out.exists():
         raise ConfigError(f"out={wanted.out} exists; give a folder that does not, or remove it")

@@ -105,7 +105,8 @@ def sat_on(origin: Origin, weight: Tensor) -> Tensor:
         quant_type=settings.bnb_4bit_quant_type,
         compress_statistics=settings.bnb_4bit_use_double_quant,
     )
-    return functional.dequantize_4bit(held, state)
+    values: Tensor = functional.dequantize_4bit(held, state)
+    return values
 
 
 def _changed(origin: Origin, what: Plan, name: str, tensor: Tensor, kind: torch.dtype) -> Tensor:

@@ -1,4 +1,4 @@
-"""Upload an export to the Hub: a dry run unless told otherwise, and never without a certificate that holds."""
+"""Upload an export to the Hub: a dry run unless told, and never without a certificate that holds."""
 
 from pathlib import Path
 from typing import Any

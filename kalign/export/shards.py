@@ -93,7 +93,7 @@ def write(
             tensor = shard.get_tensor(name)
             if name in kinds:
                 tensor = change(name, tensor).to(kinds[name])
-            out.write(memoryview(raw(tensor).numpy()))
+            raw(tensor).numpy().tofile(out)
     return end
 
 

@@ -1,4 +1,4 @@
-"""The certificate, made in a process of its own from the files on disk: python -m kalign.export.verify JSON."""
+"""The certificate, made in a process of its own from the files on disk."""
 
 import json
 import sys
@@ -206,7 +206,8 @@ def _judged(measured: dict[str, Any], accept_loss: bool) -> bool:
     if not accept_loss:
         raise Fault(
             "effect-lost",
-            f"{spelled}, less than {SMALLEST}: rounding took what was learned; use dtype=float16, dtype=float32, "
+            f"{spelled}, less than {SMALLEST}: rounding took what was learned; use "
+            f"dtype=float16, dtype=float32, "
             "format=adapter, or accept_loss=true, which the card will say",
         )
     return True
