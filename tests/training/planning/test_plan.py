@@ -168,7 +168,7 @@ def test_a_profile_takes_another_number_of_devices_if_it_can() -> None:
 
 
 def test_steps_follow_from_pairs_and_epochs() -> None:
-    recipe = compose.load(["recipe=tiny"])  # 16 pairs a step, 3 epochs
+    recipe = compose.load(["recipe=tiny", "trainer.num_train_epochs=3"])  # 16 pairs a step
     assert plan.steps_of(recipe, 33) == 9
     assert plan.steps_of(recipe, None) is None
     recipe.trainer.max_steps = 5
