@@ -109,7 +109,7 @@ def test_a_checkpoint_of_another_run_is_passed_over(run: Path) -> None:
 
 
 SETTINGS = {
-    "learning rate": ("trainer.learning_rate=5e-3", "trainer.learning_rate was 0.001, is 0.005"),
+    "learning rate": ("trainer.learning_rate=5e-3", "trainer.learning_rate was 0.002, is 0.005"),
     "batch": ("trainer.per_device_train_batch_size=8", "trainer.per_device_train_batch_size was 4, is 8"),
     "beta": ("loss.beta=0.5", "loss.beta was 0.1, is 0.5"),
     "steps": ("trainer.max_steps=6", "trainer.max_steps was 4, is 6"),
