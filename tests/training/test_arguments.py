@@ -30,7 +30,8 @@ def test_the_number_of_devices_changes_the_accumulation_and_never_the_step(
 def test_what_trl_is_told_states_what_its_defaults_would_get_wrong(tmp_path: object) -> None:
     from pathlib import Path
 
-    args = arguments.dpo_config(compose.load(["recipe=tiny", "trainer.learning_rate=1e-3"]), Run(Path(str(tmp_path))))
+    recipe = compose.load(["recipe=tiny", "trainer.learning_rate=1e-3"])
+    args = arguments.dpo_config(recipe, Run(Path(str(tmp_path))))
     assert args.disable_dropout is False
     assert args.logging_nan_inf_filter is False
     assert args.max_length is None
