@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kalign import __version__
 from kalign.errors import ConfigError, DataError, Interrupted, KalignError, ResourceError
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
+    from kalign.config import Recipe
     from kalign.packs.rows import Cites
     from kalign.packs.shapes import Finding
+    from kalign.preemption import Notice
 
 RECIPE_WORDS = "[recipe=NAME] [KEY=VALUE ...]"
 RECIPE_HELP = (
@@ -42,6 +44,16 @@ class Command:
 
 def train(words: list[str], flags: argparse.Namespace) -> int:
     """Fine-tune what the words describe; with -m, once for each combination of comma-separated values."""
+    from kalign import preemption
+
+    with preemption.listening() as notice:  # from here on, a signal ends the command with code 75
+        return _train(words, flags, notice)
+
+
+def _train(words: list[str], flags: argparse.Namespace, notice: "Notice") -> int:
+    from kalign.config import words as plain
+
+    own, words = plain.taken(words, launch=str, ranks=int)
     if flags.multirun:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ConfigError(
@@ -50,18 +62,35 @@ def train(words: list[str], flags: argparse.Namespace) -> int:
             )
         from kalign.config import multirun
 
-        return multirun.run(words)
+        return multirun.run(words, [f"{key}={value}" for key, value in own.items()])
     from kalign.config import compose
 
     recipe = compose.load(words)
+    if own:
+        return _launched(recipe, own, words, flags)
     _quiet_libraries()
     from rich.console import Console
 
     from kalign.training import dpo  # only now: composing and refusing never wait for torch
 
-    run = dpo.train(recipe, Console(stderr=flags.json, highlight=False, markup=False))
+    run = dpo.train(recipe, Console(stderr=flags.json, highlight=False, markup=False), notice)
     if flags.json and int(os.environ.get("RANK", "0")) == 0:
         print(run.result.read_text(encoding="utf-8"), end="")
+    return 0
+
+
+def _launched(recipe: "Recipe", own: dict[str, Any], words: list[str], flags: argparse.Namespace) -> int:
+    """Print the line that starts the profile's processes, and become it."""
+    from kalign.config import launch
+
+    if "launch" not in own:
+        raise ConfigError(f"ranks={own['ranks']} needs a profile to start them by; give launch=ddp too")
+    profile = launch.profile(own["launch"], own.get("ranks"))
+    launch.require_supported(recipe, profile)
+    line = launch.line(profile, [*words, *(["--json"] if flags.json else [])])
+    print(line.shown, file=sys.stderr, flush=True)
+    if not flags.dry_run:
+        os.execve(sys.executable, line.arguments, os.environ | line.environment)
     return 0
 
 
@@ -245,18 +274,134 @@ def pack_new(words: list[str], flags: argparse.Namespace) -> int:
     return 0
 
 
+def list_runs(words: list[str], flags: argparse.Namespace) -> int:
+    """List the runs of a folder, or compare those that are named: what differs, and what it led to."""
+    from pathlib import Path
+
+    from kalign.config import words as plain
+
+    names = [word for word in words if "=" not in word]
+    given = plain.read([word for word in words if "=" in word], settings={"runs_dir": "runs", "out": None})
+    from rich.console import Console
+
+    from kalign import files, listing
+
+    folder = Path(str(given["runs_dir"])).expanduser()
+    paths = [Path(name) if Path(name).is_dir() else folder / name for name in names]
+    listed = [listing.read(path) for path in paths] if paths else listing.found(folder)
+    if flags.json:
+        print(json.dumps(listing.document(listed), ensure_ascii=False, indent=2))
+    else:
+        listing.say(Console(highlight=False, markup=False), listed, compare=bool(names))
+    if given["out"]:
+        with files.atomic(Path(given["out"])) as unfinished:
+            unfinished.write_text(listing.page(listed), encoding="utf-8")
+        print(f"Page: {given['out']}", file=sys.stderr)
+    return 0
+
+
+def export(words: list[str], flags: argparse.Namespace) -> int:
+    """Merge a finished run into its base and prove it in a fresh process; or check an export again."""
+    from pathlib import Path
+
+    from kalign.config import words as plain
+
+    settings = {
+        "run": None,
+        "out": None,
+        "format": "merged",
+        "dtype": None,
+        "base": None,
+        "accept_loss": "false",
+    }
+    given = plain.read(words, settings=settings)
+    needed = ("run",) if flags.verify else ("run", "out")
+    missing = [key for key in needed if not given[key] and not flags.verify]
+    if missing:
+        raise ConfigError(f"{missing[0]} is missing; this command takes run=DIR out=DIR, or --verify DIR")
+    if given["accept_loss"] not in ("true", "false"):
+        raise ConfigError(f"accept_loss={given['accept_loss']} must be true or false")
+    from kalign.export import export as exporting
+
+    if flags.verify:
+        out = Path(flags.verify)
+        certificate = exporting.verify(out, Path(given["run"]) if given["run"] else None)
+    else:
+        out = Path(str(given["out"]))
+        certificate = exporting.export(
+            exporting.Wanted(
+                run=Path(str(given["run"])),
+                out=out,
+                format=str(given["format"]),
+                dtype=given["dtype"],
+                base=given["base"],
+                accept_loss=given["accept_loss"] == "true",
+            )
+        )
+    if flags.json:
+        print(json.dumps(certificate, ensure_ascii=False, indent=2))
+    else:
+        print(
+            f"{out}: {'holds what it says' if flags.verify else 'written and proven'}; {out}/certificate.json"
+        )
+        if flags.verify and not given["run"]:
+            print("Sums and files only; give run=DIR to measure it again.")
+    return 0
+
+
+def push(words: list[str], flags: argparse.Namespace) -> int:
+    """Check an export and say what would be uploaded; with --yes, upload it to a private repository."""
+    from pathlib import Path
+
+    from kalign.config import words as plain
+
+    given = plain.read(words, positional=["DIR"], settings={"repo": None, "run": None})
+    if not given["repo"]:
+        raise ConfigError("repo is missing; give repo=OWNER/NAME")
+    from kalign.export import push as pushing
+
+    run = Path(given["run"]) if given["run"] else None
+    done = pushing.push(Path(str(given["DIR"])), given["repo"], run, yes=flags.yes)
+    if flags.json:
+        print(json.dumps(done, ensure_ascii=False, indent=2))
+        return 0
+    for name, size in done["files"].items():
+        print(f"{size:>14,} bytes  {name}")
+    print(
+        f"uploaded to {done['repo']}"
+        if flags.yes
+        else f"Nothing was uploaded; --yes uploads to {done['repo']}"
+    )
+    return 0
+
+
 COMMANDS: Mapping[str, Command] = {
     "train": Command(
         run=train,
         summary="fine-tune a model with preference pairs",
         example="kalign train recipe=tiny loss.beta=0.3",
+        words=f"{RECIPE_WORDS} [launch=PROFILE] [ranks=N]",
+        about_words=f"{RECIPE_HELP} launch=single, cpu or ddp starts N processes by accelerate "
+        "and changes no number.",
         flags={
+            "--dry-run": {
+                "action": "store_true",
+                "help": "with launch=: print the line that would start the processes, and stop",
+            },
             "--multirun": {
                 "short": "-m",
                 "action": "store_true",
                 "help": "run every combination of comma-separated values",
-            }
+            },
         },
+    ),
+    "runs": Command(
+        run=list_runs,
+        summary="list runs, or compare some",
+        example="kalign runs tiny-1a2b3c4d tiny-5e6f7a8b out=runs.html",
+        words="[RUN ...] [runs_dir=runs] [out=FILE.html]",
+        about_words="RUN is a folder or its name in runs_dir; without any, all are listed. out writes one "
+        "page with the table, and each run as a line through the settings that differ and its results.",
     ),
     "show": Command(
         run=show,
@@ -278,6 +423,24 @@ COMMANDS: Mapping[str, Command] = {
         about_words="launch is a file of launch/ (single), ranks the number of devices in place of its own, "
         "memory what one of them has in GiB (24), tflops what one reaches in 1e12 operations a second (300: "
         "one H100 with LoRA on eager transformers). " + RECIPE_HELP,
+    ),
+    "export": Command(
+        run=export,
+        summary="merge a trained adapter into its base, with a certificate",
+        example="kalign export run=runs/tiny-1a2b3c4d out=my-model",
+        words="run=DIR out=DIR [format=merged|adapter|vendor|gguf] [dtype=float16] [base=16bit|dequantised]",
+        about_words="dtype is that of the base unless given; base is for runs on 4-bit weights: dequantised "
+        "(what was trained on) unless given; accept_loss=true writes a merge that lost more than a twentieth "
+        "of what was learned. With --verify, run=DIR measures the export again.",
+        flags={"--verify": {"metavar": "DIR", "help": "check an export again"}},
+    ),
+    "push": Command(
+        run=push,
+        summary="upload an export to the Hub; a dry run unless --yes",
+        example="kalign push my-model repo=me/my-model",
+        words="DIR repo=OWNER/NAME [run=DIR]",
+        about_words="DIR is an export whose certificate holds; with run=DIR it is measured again first.",
+        flags={"--yes": {"action": "store_true", "help": "upload, to a private repository"}},
     ),
     "grounding check": Command(
         run=grounding_check,

@@ -92,6 +92,21 @@ def fingerprint(content: Any) -> str:
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The settings of nested blocks by their dotted keys, as a user writes them.
+
+    >>> flat({"loss": {"beta": 0.1}, "name": "tiny"})
+    {'loss.beta': 0.1, 'name': 'tiny'}
+    """
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
+
+
 def named(runs_dir: Path, name: str, determining: Mapping[str, Any]) -> Run:
     """The run that `determining` decides; every rank and every repetition finds the same folder."""
     return Run(runs_dir / f"{name}-{fingerprint(determining)[:8]}")

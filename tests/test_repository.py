@@ -24,9 +24,9 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 SETTINGS = sorted(key for key in compose.every_key() if "*" not in key)
 ROWS = [
     ["errors", "__init__"],
-    ["records", "files", "yaml_files"],
+    ["records", "files", "yaml_files", "preemption"],
     ["config", "runs", "packs", "grounding"],
-    ["models", "data"],
+    ["models", "data", "listing"],
     ["training", "export", "synthesis", "evaluation", "associations", "markers"],
     ["cli"],
     ["__main__"],
@@ -63,6 +63,9 @@ def test_imports_go_one_way(path: Path) -> None:
         "records",
         "files",
         "yaml_files",
+        "config.launch",
+        "listing",
+        "preemption",
         "runs",
         "packs",
         "packs.check",

@@ -1,12 +1,17 @@
 """Launch profiles: on how many devices a training runs and what is divided among them, never what it
 computes."""
 
+import os
+import shlex
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kalign.config import suspicion
 from kalign.config.compose import root
 from kalign.config.rules import one_of
+from kalign.config.schema import Recipe
 from kalign.errors import ConfigError
 
 ALONE = ("NO", "MULTI_GPU", "MULTI_CPU")  # Accelerate's names for: every rank holds everything
@@ -59,3 +64,48 @@ def _zero_stage(content: dict[str, Any]) -> int | None:
     if content.get("distributed_type") != "DEEPSPEED":
         return None
     return int(content.get("deepspeed_config", {}).get("zero_stage", 0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """The command that starts a profile's processes, as it is run and as it is printed."""
+
+    arguments: list[str]
+    environment: dict[str, str]  # what is set besides the caller's own
+    shown: str
+
+
+def line(profile: Profile, words: Sequence[str]) -> Line:
+    """The line of `accelerate launch` that trains `words` on the profile's devices.
+
+    One process needs no launcher, and Accelerate's would not pass a signal on to it.
+    """
+    if profile.ranks == 1 and not profile.divides_gradients:
+        alone = ["kalign", "train", *words]
+        return Line(arguments=[sys.executable, "-m", *alone], environment={}, shown=shlex.join(alone))
+    path = root("launch") / f"{profile.name}.yaml"
+    hidden = {"CUDA_VISIBLE_DEVICES": ""} if suspicion.parse(path).get("use_cpu") else {}
+    options = ["--config_file", str(path), "--num_processes", str(profile.ranks)]
+    options += ["--main_process_port", "0"]  # any free one, so that two trainings share a machine
+    told = [*options, "--module", "kalign", "train", *words]
+    before = "".join(f"{name}={value} " for name, value in hidden.items())
+    return Line(
+        arguments=[sys.executable, "-m", "accelerate.commands.launch", *told],
+        environment=hidden,
+        shown=before + shlex.join(["accelerate", "launch", *told]),
+    )
+
+
+def require_supported(recipe: Recipe, profile: Profile) -> None:
+    """Refuse what cannot work on a profile, with what does.
+
+    Raises:
+        ConfigError: its step cannot be divided so, or this is one of several processes already.
+    """
+    name = profile.name
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            f"launch={name} starts processes, but this is one of several already; leave launch= away inside "
+            "torchrun, srun or accelerate launch"
+        )
+    recipe.trainer.accumulation(profile.ranks)

@@ -1,7 +1,6 @@
 """`-m`: Hydra's multirun over every combination of comma-separated values, each training in a process of its
 own."""
 
-import subprocess
 import sys
 
 import hydra
@@ -10,13 +9,17 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from kalign import preemption
 from kalign.config import compose
 from kalign.errors import ConfigError
 
 
-def run(words: list[str]) -> int:
+def run(words: list[str], launch: list[str]) -> int:
     """Train each combination, one after another; the first exit code that is not 0 is returned after all have
     run.
+
+    Args:
+        launch: the words that say on which devices, the same for each.
 
     Raises:
         ConfigError: a word is wrong.
@@ -28,13 +31,14 @@ def run(words: list[str]) -> int:
     def job(composed: DictConfig) -> None:
         overrides = list(HydraConfig.get().overrides.task)
         own = [_original(word, paths) for word in overrides]
-        command = [sys.executable, "-m", "kalign", "train", *own]
-        print("kalign: kalign train " + " ".join(own), file=sys.stderr)
-        codes.append(subprocess.run(command).returncode)
+        command = [sys.executable, "-m", "kalign", "train", *own, *launch]
+        print("kalign: kalign train " + " ".join([*own, *launch]), file=sys.stderr)
+        codes.append(children.run(command))
 
     sys.argv = ["kalign train", "--multirun", *prepared]
     try:
-        hydra.main(config_path=None, config_name="config", version_base="1.3")(job)()
+        with preemption.passing_on() as children:
+            hydra.main(config_path=None, config_name="config", version_base="1.3")(job)()
     except (HydraException, OmegaConfBaseException) as wrong:
         raise ConfigError(compose.plainly(wrong)) from wrong
     return next((code for code in codes if code), 0)

@@ -18,17 +18,22 @@ from trl import DPOConfig
 
 from kalign import runs
 from kalign.config import Recipe
-from kalign.errors import ConfigError, IntegrityError
+from kalign.errors import ConfigError, IntegrityError, Interrupted
 from kalign.models import loading, promises
 from kalign.models.chat import Chat
 from kalign.models.loading import Located
+from kalign.preemption import Notice
 from kalign.runs import Run
 from kalign.training import adapters, arguments, checkpoints, guards, inputs, limits, report, results
-from kalign.training.trainer import Epochs, PairTrainer, StepOrder
+from kalign.training import ranks as waiting
+from kalign.training.trainer import Epochs, PairTrainer, StepOrder, Unlogged
 
 
-def train(recipe: Recipe, console: Console) -> Run:
+def train(recipe: Recipe, console: Console, notice: Notice) -> Run:
     """Train what the recipe describes, or go on where an earlier call of the same command stopped.
+
+    Args:
+        notice: where a signal is noted, so that the training stops with a checkpoint.
 
     Returns:
         The run, finished: `adapter/` holds the adapter, `result.json` what changed.
@@ -44,11 +49,11 @@ def train(recipe: Recipe, console: Console) -> Run:
         if run.result.exists():
             results.say_finished(recipe, run, console)
         else:
-            _train(recipe, run, console)
+            _train(recipe, run, console, notice)
     return run
 
 
-def _train(recipe: Recipe, run: Run, console: Console) -> None:
+def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
     console.print(f"{recipe.name} → {run.path}", soft_wrap=True)
     console.print(recipe.model.licence.sentence(), style="dim", soft_wrap=True)
     started = time.monotonic()
@@ -59,14 +64,14 @@ def _train(recipe: Recipe, run: Run, console: Console) -> None:
     pairs = None
     if ranks.is_main_process:
         pairs = inputs.prepare(recipe, run, located, chat, console)
-    ranks.wait_for_everyone()
+    waiting.wait()
     trainer = _trainer(recipe, run, args, located, chat)
     resumed = _resume_point(run, ranks, console)
     with limits.explained(run):
         before = results.look(recipe, trainer, chat, pairs, adapter=False) if pairs else None
-        ranks.wait_for_everyone()
+        waiting.wait()
         _describe(recipe, trainer, resumed, console)
-        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+        _learn(trainer, resumed, notice)
         if pairs and before:
             after = results.look(recipe, trainer, chat, pairs, adapter=True)
             results.save_adapter(recipe, run, trainer, chat)
@@ -74,7 +79,29 @@ def _train(recipe: Recipe, run: Run, console: Console) -> None:
             pace = results.pace(trainer, first)
             results.conclude(recipe, run, trainer, pairs, before, after, time.monotonic() - started, pace)
             results.say(run, console)
-    ranks.wait_for_everyone()
+    waiting.wait()
+
+
+def _learn(trainer: PairTrainer, resumed: Path | None, notice: Notice) -> None:
+    """All steps that are left.
+
+    Raises:
+        Interrupted: this process or another was asked to leave; the last step is saved.
+    """
+    if resumed and checkpoints.holds_last_step(resumed):
+        trainer.restore(resumed)  # the Trainer would make one step more
+        return
+    if resumed:
+        trainer.add_callback(Unlogged(trainer, resumed))
+    stop = waiting.StopWhenAsked(notice)
+    trainer.add_callback(stop)
+    with notice.until_saved():
+        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    if stop.stopped or notice.given:
+        raise Interrupted(
+            f"asked to leave{f' by {notice.given}' if notice.given else ''} and saved after step "
+            f"{trainer.state.global_step}; the same command goes on from there"
+        )
 
 
 def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: Chat) -> PairTrainer:
@@ -98,7 +125,10 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
                 ),
                 guards.FiniteGradients(),
                 checkpoints.Sealed(
-                    run.checkpoints, keep=recipe.trainer.save_total_limit, history=run.history
+                    run.checkpoints,
+                    keep=recipe.trainer.save_total_limit,
+                    history=run.history,
+                    fingerprint=inputs.recorded(run)["fingerprint"],
                 ),
                 Epochs(order),
             ],
@@ -114,13 +144,11 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
     adapters.require_language_only(trainer.model, recipe.adapter.target_modules)
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(report.Progress)
-    checkpoint_bytes = 12 * _trained_weights(trainer)  # float32 weights and Adam's two moments
+    checkpoint_bytes = 12 * checkpoints.trained_weights(
+        trainer.model
+    )  # float32 weights and Adam's two moments
     runs.require_space(run.path, checkpoint_bytes * (recipe.trainer.save_total_limit + 1))
     return trainer
-
-
-def _trained_weights(trainer: PairTrainer) -> int:
-    return sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad)
 
 
 def _resume_point(run: Run, ranks: PartialState, console: Console) -> Path | None:
@@ -129,7 +157,7 @@ def _resume_point(run: Run, ranks: PartialState, console: Console) -> Path | Non
     Raises:
         IntegrityError: it was made by another number of processes, whose random states it holds.
     """
-    newest, passed_over = checkpoints.newest(run.checkpoints)
+    newest, passed_over = checkpoints.newest(run.checkpoints, inputs.recorded(run)["fingerprint"])
     for sentence in passed_over:
         console.print(sentence, style="yellow", soft_wrap=True)
     if newest:
@@ -149,8 +177,8 @@ def _resume_point(run: Run, ranks: PartialState, console: Console) -> Path | Non
 def _describe(recipe: Recipe, trainer: PairTrainer, resumed: Path | None, console: Console) -> None:
     repeated = trainer.order.repeated
     console.print(
-        f"Training {_trained_weights(trainer):,} adapter weights on {trainer.order.pairs:,} pairs, "
-        f"{recipe.trainer.pairs_per_step} a step"
+        f"Training {checkpoints.trained_weights(trainer.model):,} adapter weights on "
+        f"{trainer.order.pairs:,} pairs, {recipe.trainer.pairs_per_step} a step"
         + (f"; {repeated} of them are seen twice an epoch to fill its last step" if repeated else "")
         + (f"; going on from {resumed}" if resumed else ""),
         soft_wrap=True,

@@ -37,7 +37,7 @@ def prepare(recipe: Recipe, run: Run, located: Located, chat: Chat, console: Con
         "base": loading.base_identity(located),
     }
     if run.manifest.exists():
-        runs.require_same(recorded(run)["inputs"], inputs, run)
+        _require_same(recorded(run), recipe, inputs, run)
     else:
         (run.path / "recipe.yaml").write_text(as_yaml(recipe), encoding="utf-8")
         manifest = {
@@ -53,6 +53,13 @@ def prepare(recipe: Recipe, run: Run, located: Located, chat: Chat, console: Con
     for name, some in (("train", pairs.train), ("eval", pairs.held_out)):
         files.write_parquet(run.pairs / f"{name}.parquet", (pair.columns() for pair in some), PAIR_COLUMNS)
     return pairs
+
+
+def _require_same(old: dict[str, Any], recipe: Recipe, inputs: dict[str, Any], run: Run) -> None:
+    asked = runs.flat(recipe.determining())
+    written = runs.flat(old["recipe"])
+    settings = {key: written.get(key) for key in asked}
+    runs.require_same({**old["inputs"], **settings}, {**inputs, **asked}, run)
 
 
 def recorded(run: Run) -> dict[str, Any]:

@@ -5,7 +5,9 @@ The loss, the reference pass, the metrics and the loop stay TRL's. `_prepare_dat
 test fails when an upgrade stops calling it.
 """
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import DPOTrainer
 
+from kalign import files
 from kalign.errors import NumericError
 
 
@@ -65,6 +68,20 @@ class Epochs(TrainerCallback):
         self.order.epoch = int(state.epoch or 0)
 
 
+class Unlogged(TrainerCallback):
+    """Restores, when a training goes on, what was counted but not yet logged."""
+
+    def __init__(self, trainer: "PairTrainer", resumed: Path) -> None:
+        self.trainer = trainer
+        self.resumed = resumed
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Restore it: by now the Trainer has set its sums to zero."""
+        self.trainer.restore_unlogged(self.resumed)
+
+
 class PairTrainer(DPOTrainer):
     """DPOTrainer on pairs that are tokenised already."""
 
@@ -108,6 +125,32 @@ class PairTrainer(DPOTrainer):
                 "numbers overflow"
             )
         return result
+
+    def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
+        """The checkpoint, and what this process has not logged yet."""
+        super()._save_checkpoint(*arguments, **options)
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        unlogged = {
+            "loss": self._tr_loss.item(),
+            "logged_at": self._globalstep_last_logged,
+            "metrics": self._metrics["train"],
+            "tokens": self._total_train_tokens,
+        }
+        files.write_json(folder / f"unlogged_{self.args.process_index}.json", unlogged)
+
+    def restore_unlogged(self, folder: Path) -> None:
+        """Go on with the sums that the next log is the mean of, so that curves have no seam."""
+        path = folder / f"unlogged_{self.args.process_index}.json"
+        unlogged = json.loads(path.read_text(encoding="utf-8"))
+        self._tr_loss += unlogged["loss"]
+        self._globalstep_last_logged = unlogged["logged_at"]
+        self._metrics["train"].update(unlogged["metrics"])
+        self._total_train_tokens = unlogged["tokens"]
+
+    def restore(self, folder: Path) -> None:
+        """Take weights and curves from a checkpoint, for a training that has no step left."""
+        self._load_from_checkpoint(str(folder))
+        self.state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
 
     def create_model_card(self, *arguments: Any, **options: Any) -> None:
         """Write none: TRL's card would say less than the run folder does."""

@@ -13,13 +13,13 @@ def folder(tmp_path: Path) -> Path:
         made.mkdir()
         for name in ("adapter_model.safetensors", "optimizer.pt", "trainer_state.json", "training_args.bin"):
             (made / name).write_bytes(os.urandom(64))
-        checkpoints.seal(made, world_size=1)
+        checkpoints.seal(made, world_size=1, fingerprint="this")
     return tmp_path
 
 
 def test_the_newest_by_step_is_resumed_whatever_the_clock_says(folder: Path) -> None:
     os.utime(folder / "checkpoint-10", (0, 0))
-    assert checkpoints.newest(folder) == (folder / "checkpoint-10", [])
+    assert checkpoints.newest(folder, "this") == (folder / "checkpoint-10", [])
 
 
 def test_a_sealed_checkpoint_holds_no_pickle_of_the_arguments(folder: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_sentence(fault: str, folder:
     else:
         (folder / "checkpoint-999").mkdir()
         newest = folder / "checkpoint-999"
-    found, [sentence] = checkpoints.newest(folder)
+    found, [sentence] = checkpoints.newest(folder, "this")
     assert found == (folder / "checkpoint-10" if fault == "empty folder" else folder / "checkpoint-4")
     assert sentence.startswith(f"{newest} is passed over: ")
 

@@ -1,0 +1,54 @@
+"""How the processes of a training meet: what one does alone may take hours, what all do together may not."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from kalign.preemption import Notice
+
+PATIENCE = timedelta(days=7)  # for data, answers and scores, which the first process makes alone
+
+
+def wait() -> None:
+    """Wait for the slowest process, however long it works alone.
+
+    The group is one of its own, so the short timeout that finds a hung training step stays what it is. The
+    wait sleeps in Python: a signal is heard, and a process that fails ends the wait of the others.
+    """
+    if not dist.is_initialized():
+        return
+    group = dist.new_group(backend="gloo", timeout=PATIENCE)
+    arrived = dist.barrier(group=group, async_op=True)
+    while not arrived.is_completed():
+        time.sleep(0.02)
+    arrived.wait()
+    dist.destroy_process_group(group)
+
+
+def anywhere(here: bool) -> bool:
+    """Whether it is so on any process; each gets the same answer."""
+    if not dist.is_initialized():
+        return here
+    told = torch.tensor([int(here)], device=PartialState().device)
+    dist.all_reduce(told, op=dist.ReduceOp.MAX)
+    return bool(told.item())
+
+
+class StopWhenAsked(TrainerCallback):
+    """Ends the training with a checkpoint after the step in which any process was asked to leave."""
+
+    def __init__(self, notice: Notice) -> None:
+        self.notice = notice
+        self.stopped = False
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Ask all processes, because a signal reaches them at different moments."""
+        if anywhere(self.notice.given is not None):
+            control.should_save = control.should_training_stop = self.stopped = True

@@ -1,0 +1,53 @@
+import shlex
+from collections.abc import Callable
+
+import pytest
+import yaml
+
+from kalign.config import launch
+from tests.conftest import ROOT, Result
+
+Kalign = Callable[..., Result]
+NO_ANSWERS = ["evaluation.generations=0", "evaluation.held_out_prompts=false"]
+
+
+@pytest.mark.parametrize("name", launch.names())
+def test_a_profile_says_where_and_never_what_is_computed(name: str) -> None:
+    said = yaml.safe_load((ROOT / "launch" / f"{name}.yaml").read_text(encoding="utf-8"))
+    assert said["mixed_precision"] == "no"
+    assert said["dynamo_config"] == {"dynamo_backend": "NO"}
+    for key in ("gradient_accumulation_steps", "gradient_clipping"):
+        assert said.get("deepspeed_config", {}).get(key, "auto") == "auto"
+    assert not {"learning_rate", "bf16", "seed"} & set(said)
+
+
+def test_the_line_is_printed_and_is_one_that_a_user_could_type(kalign_here: Kalign) -> None:
+    shown = kalign_here("train", "recipe=tiny", "loss.beta=0.3", "launch=ddp", "ranks=2", "--dry-run")
+    assert shown.returncode == 0
+    words = shlex.split(shown.stderr)
+    assert words[:2] == ["accelerate", "launch"]
+    assert words[words.index("--num_processes") + 1] == "2"
+    assert words[-4:] == ["kalign", "train", "recipe=tiny", "loss.beta=0.3"]
+
+
+REFUSED = {
+    "launch=dpd": "did you mean ddp?",
+    "ranks=2": "give launch=ddp too",
+    "launch=single ranks=2": "use launch=ddp",
+    "launch=ddp ranks=3": "pairs_per_step=16 is no multiple of 24",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_cannot_work_is_refused_before_anything_starts_with_what_does(
+    words: str, kalign_here: Kalign
+) -> None:
+    refused = kalign_here("train", "recipe=tiny", *words.split(), "--dry-run")
+    assert refused.returncode == 2
+    assert REFUSED[words] in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_launch_inside_a_launch_is_refused(kalign_here: Kalign) -> None:
+    refused = kalign_here("train", "recipe=tiny", "launch=ddp", WORLD_SIZE="2")
+    assert (refused.returncode, "is one of several already" in refused.stderr) == (2, True)

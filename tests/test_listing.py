@@ -1,0 +1,63 @@
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Result
+
+Kalign = Callable[..., Result]
+
+
+def made(name: str, beta: float, accuracy: float | None) -> None:
+    """A run folder as training leaves it, finished if it has an accuracy."""
+    folder = Path("runs") / name
+    (folder / "checkpoints/checkpoint-3").mkdir(parents=True)
+    recipe = {"name": "tiny", "loss": {"beta": beta, "loss_type": "sigmoid"}, "runs_dir": "runs"}
+    (folder / "manifest.json").write_text(json.dumps({"recipe": recipe}), encoding="utf-8")
+    if accuracy is not None:
+        value = {"value": accuracy, "low": accuracy - 0.1, "high": accuracy + 0.1}
+        held_out = {"reward_accuracy": {"after": value}, "reward_margin": {"after": value}}
+        result = {"steps": 4, "held_out": held_out}
+        (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+@pytest.fixture
+def three() -> None:
+    made("tiny-a", 0.1, 0.6)
+    made("tiny-b", 0.5, 0.8)
+    made("tiny-<c>", 0.9, None)
+
+
+@pytest.mark.usefixtures("three")
+def test_every_run_is_listed_with_its_state_and_its_results_with_intervals(kalign_here: Kalign) -> None:
+    listed = json.loads(kalign_here("runs", "--json").stdout)
+    by_name = {each["run"]: each for each in listed["runs"]}
+    assert by_name["tiny-a"]["results"]["reward_accuracy"] == {"value": 0.6, "low": 0.5, "high": 0.7}
+    assert (by_name["tiny-<c>"]["state"], by_name["tiny-<c>"]["steps"]) == ("stopped", 3)
+    assert "tiny-b" in kalign_here("runs").stdout
+
+
+@pytest.mark.usefixtures("three")
+def test_two_runs_are_compared_by_what_differs(kalign_here: Kalign) -> None:
+    compared = json.loads(kalign_here("runs", "tiny-a", "runs/tiny-b", "--json").stdout)
+    assert compared["differing"] == {"loss.beta": [0.1, 0.5]}
+    assert "loss.beta" in kalign_here("runs", "tiny-a", "tiny-b").stdout
+
+
+@pytest.mark.usefixtures("three")
+def test_the_page_draws_each_finished_run_and_fetches_nothing(kalign_here: Kalign) -> None:
+    assert kalign_here("runs", "out=page.html").returncode == 0
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert len(re.findall("<polyline", page)) == 2
+    assert ">loss.beta</text>" in page
+    assert "tiny-&lt;c&gt;" in page
+    assert "http" not in page
+    assert "<script" not in page
+
+
+def test_a_folder_that_is_no_run_is_refused(kalign_here: Kalign) -> None:
+    refused = kalign_here("runs", "none")
+    assert (refused.returncode, "is no run's folder" in refused.stderr) == (2, True)
+    assert kalign_here("runs", "runs_dir=nowhere").returncode == 2

@@ -1,0 +1,116 @@
+"""Trainings that a cluster takes its machine from: real signals at exact points, one and two processes."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kalign.training import checkpoints
+from tests.conftest import ROOT, history, only_run
+
+pytestmark = pytest.mark.slow
+
+
+def jobs(*wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """What became of each job."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.forks", *(json.dumps(job) for job in wanted)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def job(words: list[str], folder: str, ranks: int, *hits: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"words": [*words, f"runs_dir={folder}"], "ranks": ranks, "hits": list(hits), **more}
+
+
+def weights(folder: str) -> str:
+    path = only_run(Path(folder)) / "adapter/adapter_model.safetensors"
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def curves(folder: str) -> list[dict[str, Any]]:
+    """The logs of a run without what a clock measures, or what sums up one call."""
+    timed = ("runtime", "per_second")
+    rows = [row for row in history(only_run(Path(folder))) if "train_loss" not in row]
+    return [{key: value for key, value in row.items() if not key.endswith(timed)} for row in rows]
+
+
+@pytest.fixture
+def tiny(short: list[str]) -> list[str]:
+    """Three steps; curves are logged every two, so that a checkpoint after one falls between logs."""
+    kept = [word for word in short if not word.startswith(("trainer.max_steps", "trainer.logging", "eval"))]
+    bare = ["evaluation.generations=0", "evaluation.held_out_prompts=false"]
+    return [*kept, *bare, "trainer.max_steps=3", "trainer.logging_steps=2", "trainer.save_steps=2"]
+
+
+STEP = {"point": ["step", 1], "signal": "SIGTERM"}
+MOMENTS: dict[str, list[dict[str, Any]]] = {
+    "in a step": [STEP],
+    "in the last step": [{"point": ["step", 3], "signal": "SIGTERM"}],
+    "Slurm's warning": [{"point": ["step", 1], "signal": "SIGUSR1"}],
+    "during a save": [{"point": ["file", 3], "signal": "SIGTERM"}],
+    "before the first step": [{"point": ["start", 0], "signal": "SIGTERM"}],
+    "twice": [STEP, {"point": ["file", 3], "signal": "SIGTERM"}],
+}
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_signal_costs_nothing_but_time(ranks: int, tiny: list[str]) -> None:
+    """Code 75 whenever it comes, then the same weights and curves, bit for bit."""
+    moments = dict(list(MOMENTS.items())[::ranks])  # all for one process, half for two
+    wanted = [job(tiny, "whole", ranks)]
+    for number, hits in enumerate(moments.values()):
+        wanted += [job(tiny, f"hit{number}", ranks, *hits), job(tiny, f"hit{number}", ranks)]
+    whole, *rest = jobs(*wanted)
+    assert whole["codes"] == [0] * ranks, whole["said"]
+    for number, moment in enumerate(moments):
+        hit, again = rest[2 * number : 2 * number + 2]
+        assert 75 in hit["codes"], (moment, hit["said"])
+        if moment != "before the first step":
+            assert hit["codes"] == [75] * ranks, (moment, hit["said"])
+        assert again["codes"] == [0] * ranks, (moment, again["said"])
+        assert weights(f"hit{number}") == weights("whole"), moment
+        assert curves(f"hit{number}") == curves("whole"), moment
+
+
+def words_for_kills(words: list[str]) -> list[str]:
+    """Two steps, a checkpoint after each, nothing held out: what is left takes a second."""
+    kept = [word for word in words if not word.startswith(("trainer.max_steps", "trainer.save_steps"))]
+    bare = ["trainer.max_steps=2", "trainer.save_steps=1", "data.eval_share=0", "trainer.eval_strategy=no"]
+    return [*kept, *bare, "trainer.save_total_limit=1"]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_killed_at_any_file_of_a_save_the_weights_are_the_same(ranks: int, tiny: list[str]) -> None:
+    """kill -9 before, between and after all that the second save does to files, removals too."""
+    words = words_for_kills(tiny)
+    second = {"since": "checkpoint-2"}
+    [whole] = jobs(job(words, "whole", ranks, **second))
+    assert whole["codes"] == [0] * ranks, whole["said"]
+    points = range(1, whole["files"] + 1, 1 if ranks == 1 else 11)
+    kills = [{"point": ["file", point], "signal": "SIGKILL"} for point in points]
+    killed = jobs(
+        *(job(words, f"kill{point}", ranks, hit, **second) for point, hit in zip(points, kills, strict=True))
+    )
+    for point, hit in zip(points, killed, strict=True):
+        assert hit["codes"][0] == -9, (point, hit["said"])
+        run = only_run(Path(f"kill{point}"))
+        mark = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["fingerprint"]
+        found, _ = checkpoints.newest(run / "checkpoints", mark)
+        assert found is not None, point
+    resumed = [
+        point for point in points if ranks > 1 or point % 4 == 1
+    ]  # the others lie between two of these
+    for point, again in zip(resumed, jobs(*(job(words, f"kill{at}", ranks) for at in resumed)), strict=True):
+        assert again["codes"] == [0] * ranks, (point, again["said"])
+        assert weights(f"kill{point}") == weights("whole"), point

@@ -1,0 +1,156 @@
+"""Trainings on a real Slurm of one node, which these tests start themselves: as root, where slurmctld is
+installed."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.conftest import ROOT, history, only_run
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(
+        shutil.which("slurmctld") is None or os.geteuid() != 0,
+        reason="slurmctld is not installed (apt-get install slurm-wlm munge), or this is not root",
+    ),
+]
+
+CONFIG = """
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmctldPort=16817
+SlurmdPort=16818
+AuthType=auth/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+MpiDefault=none
+ReturnToService=2
+SchedulerParameters=batch_sched_delay=1,sched_interval=2
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} State=UNKNOWN
+PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One node with two tasks at a time."""
+    folder = tmp_path_factory.mktemp("slurm")
+    for name in ("state", "spool"):
+        (folder / name).mkdir()
+    host, cores = socket.gethostname(), max(2, os.cpu_count() or 2)
+    config = folder / "slurm.conf"
+    config.write_text(CONFIG.format(host=host, folder=folder, cores=cores), encoding="utf-8")
+    Path("/run/munge").mkdir(exist_ok=True)
+    shutil.chown("/run/munge", "munge", "munge")
+    started = [["runuser", "-u", "munge", "--", "munged", "--foreground", "--force"]]
+    started += [["slurmctld", "-D", "-f", str(config)], ["slurmd", "-D", "-f", str(config), "-N", host]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(config))
+        running = []
+        for command in started:
+            with (folder / f"{Path(command[0]).name}.out").open("w") as out:
+                running.append(subprocess.Popen(command, stdout=out, stderr=out))
+            time.sleep(1)
+        try:
+            wait_until(lambda: "idle" in slurm("sinfo", "-h", "-o", "%T"), 30)
+            yield
+        finally:
+            for process in reversed(running):
+                process.terminate()
+                process.wait(20)
+
+
+def slurm(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+def wait_until(holds: object, seconds: int) -> None:
+    """Ask twice a second."""
+    assert callable(holds)
+    for _ in range(2 * seconds):
+        if holds():
+            return
+        time.sleep(0.5)
+    queue = slurm("squeue", "--noheader")
+    said = "\n".join(path.read_text(errors="replace")[-1500:] for path in Path().glob("kalign-*.out"))
+    raise AssertionError(f"not after {seconds} s; {queue}\n{said}")
+
+
+def submit(words: list[str], *options: str) -> str:
+    """Queue the shipped script and return the job's number."""
+    environment = {"KALIGN": f"{sys.executable} -m kalign", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        ["sbatch", "--parsable", *options, str(ROOT / "launch/slurm/train.sbatch"), *words],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def state(job: str) -> str:
+    return slurm("squeue", "-h", "-j", job, "-o", "%T")
+
+
+def learned(folder: str) -> dict[str, object]:
+    return dict(load_file(only_run(Path(folder)) / "adapter/adapter_model.safetensors"))
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_warned_job_saves_queues_itself_again_and_ends_with_the_same_weights(short: list[str]) -> None:
+    words = [*short, "trainer.max_steps=12", "trainer.save_steps=12", "trainer.eval_steps=12"]
+    whole = submit([*words, "runs_dir=whole"], "--ntasks=2")
+    wait_until(lambda: list(Path("whole").glob("*/result.json")) and not state(whole), 90)
+    manifest = next(Path("whole").glob("*/checkpoints/*/manifest.json"))
+    assert json.loads(manifest.read_text(encoding="utf-8"))["world_size"] == 2
+
+    warned = submit([*words, "runs_dir=warned"], "--ntasks=2")
+    wait_until(lambda: list(Path("warned").glob("*/pairs/eval.parquet")), 60)
+    time.sleep(2)  # the first steps
+    subprocess.run(["scancel", "--batch", "--signal=USR1", warned], check=True)
+    said = Path(f"kalign-{warned}.out")
+    wait_until(lambda: "queues itself again" in said.read_text(encoding="utf-8", errors="replace"), 60)
+    assert not list(Path("warned").glob("*/result.json"))
+    # Slurm holds a job that was queued again for two minutes; the test does not wait for that
+    slurm("scontrol", "update", f"JobId={warned}", "StartTime=now")
+    wait_until(lambda: list(Path("warned").glob("*/result.json")), 240)
+    same, again = learned("whole"), learned("warned")
+    assert same.keys() == again.keys()
+    assert all(bool((same[name] == again[name]).all()) for name in same)  # type: ignore[attr-defined]
+    losses = [
+        [row["loss"] for row in history(only_run(Path(at))) if "loss" in row] for at in ("whole", "warned")
+    ]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_cancelled_job_is_over_and_its_run_can_go_on(short: list[str]) -> None:
+    words = [*short, "trainer.max_steps=60", "trainer.save_steps=2", "runs_dir=cancelled"]
+    job = submit(words, "--ntasks=2")
+    wait_until(lambda: list(Path("cancelled").glob("*/checkpoints/*/manifest.json")), 60)
+    subprocess.run(["scancel", job], check=True)
+    wait_until(lambda: not state(job), 60)
+    assert not list(Path("cancelled").glob("*/result.json"))
+    assert list(Path("cancelled").glob("*/checkpoints/*/manifest.json"))
+    assert "queues itself again" not in Path(f"kalign-{job}.out").read_text(
+        encoding="utf-8", errors="replace"
+    )
