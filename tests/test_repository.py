@@ -28,6 +28,7 @@ ROWS = [
     ["config", "runs", "packs", "grounding"],
     ["models", "data", "listing"],
     ["training", "export", "synthesis", "evaluation", "associations", "markers"],
+    ["commands"],
     ["cli"],
     ["__main__"],
 ]

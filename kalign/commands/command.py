@@ -1,0 +1,48 @@
+"""What one command is, and what all of them share."""
+
+import argparse
+import json
+import logging
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+RECIPE_WORDS = "[recipe=NAME] [KEY=VALUE ...]"
+RECIPE_HELP = (
+    "Words are settings: recipe=NAME or recipe=path/mine.yaml, then KEY=VALUE; "
+    "'kalign show' prints every key."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command: what it does, the words it takes, an example, and the function that does it."""
+
+    run: Callable[[list[str], argparse.Namespace], int]
+    summary: str
+    example: str
+    words: str = RECIPE_WORDS
+    about_words: str = RECIPE_HELP
+    flags: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # argparse's options by flag
+
+
+def console(flags: argparse.Namespace) -> "Console":
+    """Where a command writes for people: standard output, unless --json gives that to one document."""
+    from rich.console import Console
+
+    return Console(stderr=flags.json, highlight=False, markup=False)
+
+
+def print_json(document: object) -> None:
+    """Print the one document of --json."""
+    print(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def quiet_libraries() -> None:
+    """Keep back what the libraries say while they are imported, and nobody can act on."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an unused CPU kernel
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")

@@ -1,0 +1,197 @@
+"""Commands around a training: fine-tune, show, plan, examine a model, list runs."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from kalign.commands.command import RECIPE_HELP, RECIPE_WORDS, Command, console, print_json, quiet_libraries
+from kalign.errors import ConfigError, DataError, ResourceError
+
+if TYPE_CHECKING:
+    from kalign.config import Recipe
+    from kalign.preemption import Notice
+
+
+def train(words: list[str], flags: argparse.Namespace) -> int:
+    """Fine-tune what the words describe; with -m, once for each combination of comma-separated values."""
+    from kalign import preemption
+
+    with preemption.listening() as notice:  # from here on, a signal ends the command with code 75
+        return _train(words, flags, notice)
+
+
+def _train(words: list[str], flags: argparse.Namespace, notice: "Notice") -> int:
+    from kalign.config import words as plain
+
+    own, words = plain.taken(words, launch=str, ranks=int)
+    if flags.multirun:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ConfigError(
+                "-m starts one training after another, which cannot happen inside a launch of several "
+                f"processes; run 'kalign train -m {' '.join(words)}' by itself"
+            )
+        from kalign.config import multirun
+
+        return multirun.run(words, [f"{key}={value}" for key, value in own.items()])
+    from kalign.config import compose
+
+    recipe = compose.load(words)
+    if own:
+        return _launched(recipe, own, words, flags)
+    quiet_libraries()
+    from kalign.training import dpo  # only now: composing and refusing never wait for torch
+
+    run = dpo.train(recipe, console(flags), notice)
+    if flags.json and int(os.environ.get("RANK", "0")) == 0:
+        print(run.result.read_text(encoding="utf-8"), end="")
+    return 0
+
+
+def _launched(recipe: "Recipe", own: dict[str, Any], words: list[str], flags: argparse.Namespace) -> int:
+    """Print the line that starts the profile's processes, and become it."""
+    from kalign.config import launch
+
+    if "launch" not in own:
+        raise ConfigError(f"ranks={own['ranks']} needs a profile to start them by; give launch=ddp too")
+    profile = launch.profile(own["launch"], own.get("ranks"))
+    launch.require_supported(recipe, profile)
+    line = launch.line(profile, [*words, *(["--json"] if flags.json else [])])
+    print(line.shown, file=sys.stderr, flush=True)
+    if not flags.dry_run:
+        os.execve(sys.executable, line.arguments, os.environ | line.environment)
+    return 0
+
+
+def show(words: list[str], flags: argparse.Namespace) -> int:
+    """Print the resolved recipe."""
+    from kalign.config import compose
+
+    recipe = compose.load(words)
+    if flags.json:
+        print_json(asdict(recipe))
+    else:
+        print(compose.as_yaml(recipe), end="")
+    return 0
+
+
+def plan(words: list[str], flags: argparse.Namespace) -> int:
+    """Say what a training would take before any device is touched: memory, time, and what would be dropped.
+
+    Ends with code 7 when the memory is not enough.
+    """
+    from kalign.config import words as plain
+
+    own, words = plain.taken(words, launch=str, ranks=int, memory=float, tflops=float)
+    from kalign.config import compose
+
+    recipe = compose.load(words)
+    quiet_libraries()
+    from kalign.training.planning import plan as planning
+    from kalign.training.planning import report
+
+    made = planning.plan(recipe, planning.Words(**own))
+    report.show(console(flags), made)
+    if flags.json:
+        print_json(made)
+    return 0 if made["memory"]["fits"] else ResourceError.exit_code
+
+
+def doctor(words: list[str], flags: argparse.Namespace) -> int:
+    """Check the template contract of a model, token by token, on a battery of conversations.
+
+    Ends with code 3 when it is broken; model.twin=true checks the family's tiny twin, without network.
+    """
+    from kalign.config import words as plain
+
+    own, words = plain.taken(words, out=str)
+    from kalign.config import compose
+
+    recipe = compose.load(words)
+    quiet_libraries()
+    from pathlib import Path
+
+    from kalign.models import doctor as examination
+
+    document = examination.run(recipe.model, Path(own.get("out", "doctor.json")), console(flags))
+    if flags.json:
+        print_json(document)
+    return 0 if document["ok"] else DataError.exit_code
+
+
+def list_runs(words: list[str], flags: argparse.Namespace) -> int:
+    """List the runs of a folder, or compare those that are named: what differs, and what it led to."""
+    from pathlib import Path
+
+    from kalign.config import words as plain
+
+    names = [word for word in words if "=" not in word]
+    given = plain.read([word for word in words if "=" in word], settings={"runs_dir": "runs", "out": None})
+    from kalign import files, listing
+
+    folder = Path(str(given["runs_dir"])).expanduser()
+    paths = [Path(name) if Path(name).is_dir() else folder / name for name in names]
+    listed = [listing.read(path) for path in paths] if paths else listing.found(folder)
+    if flags.json:
+        print_json(listing.document(listed))
+    else:
+        listing.say(console(flags), listed, compare=bool(names))
+    if given["out"]:
+        with files.atomic(Path(given["out"])) as unfinished:
+            unfinished.write_text(listing.page(listed), encoding="utf-8")
+        print(f"Page: {given['out']}", file=sys.stderr)
+    return 0
+
+
+COMMANDS: Mapping[str, Command] = {
+    "train": Command(
+        run=train,
+        summary="fine-tune a model with preference pairs",
+        example="kalign train recipe=tiny loss.beta=0.3",
+        words=f"{RECIPE_WORDS} [launch=PROFILE] [ranks=N]",
+        about_words=f"{RECIPE_HELP} launch=single, cpu or ddp starts N processes by accelerate "
+        "and changes no number.",
+        flags={
+            "--dry-run": {
+                "action": "store_true",
+                "help": "with launch=: print the line that would start the processes, and stop",
+            },
+            "--multirun": {
+                "short": "-m",
+                "action": "store_true",
+                "help": "run every combination of comma-separated values",
+            },
+        },
+    ),
+    "runs": Command(
+        run=list_runs,
+        summary="list runs, or compare some",
+        example="kalign runs tiny-1a2b3c4d tiny-5e6f7a8b out=runs.html",
+        words="[RUN ...] [runs_dir=runs] [out=FILE.html]",
+        about_words="RUN is a folder or its name in runs_dir; without any, all are listed. out writes one "
+        "page with the table, and each run as a line through the settings that differ and its results.",
+    ),
+    "show": Command(
+        run=show,
+        summary="print a recipe with everything it inherits",
+        example="kalign show recipe=qwen adapter.r=64",
+    ),
+    "doctor": Command(
+        run=doctor,
+        summary="check a model's chat template and tokenizer, token by token",
+        example="kalign doctor recipe=exaone model.twin=true",
+        words="[recipe=NAME] [out=doctor.json] [KEY=VALUE ...]",
+        about_words="out is where the findings are written. " + RECIPE_HELP,
+    ),
+    "plan": Command(
+        run=plan,
+        summary="say what a training would take: memory, time, what would be dropped",
+        example="kalign plan recipe=qwen launch=ddp ranks=8 memory=80 data.path=my.jsonl",
+        words="[recipe=NAME] [launch=PROFILE] [ranks=N] [memory=GIB] [tflops=RATE] [KEY=VALUE ...]",
+        about_words="launch is a file of launch/ (single), ranks the number of devices in place of its own, "
+        "memory what one of them has in GiB (24), tflops what one reaches in 1e12 operations a second (300: "
+        "one H100 with LoRA on eager transformers). " + RECIPE_HELP,
+    ),
+}
