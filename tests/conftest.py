@@ -26,6 +26,16 @@ def away_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def floats_stay_floats() -> Iterator[None]:
+    """A test that leaves torch's default type changed fails itself, rather than the trainings after it."""
+    yield
+    if torch := sys.modules.get("torch"):
+        left = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        assert left == torch.float32
+
+
 @pytest.fixture
 def kalign() -> Callable[..., Result]:
     """Call the command line in a process of its own: kalign("train", "recipe=tiny")."""
