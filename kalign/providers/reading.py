@@ -215,7 +215,7 @@ def _validator(schema: str) -> Any:
 
 
 def tokens(text: str) -> int:
-    """About how many tokens a text has, rather too many: one for two bytes, so 1.5 for a letter of three bytes.
+    """About how many tokens a text has, rather too many: one for two bytes of UTF-8.
 
     >>> tokens("four"), tokens("")
     (2, 0)

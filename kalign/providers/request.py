@@ -48,9 +48,12 @@ class Request:
             "model": provider.model,
             "messages": [{"role": turn.role, "content": turn.content} for turn in self.messages],
         }
-        for name in ("temperature", "top_p", "seed"):
-            if (value := getattr(settings, name)) is not None:  # fields of Sampling
-                sent[name] = value
+        if settings.temperature is not None:
+            sent["temperature"] = settings.temperature
+        if settings.top_p is not None:
+            sent["top_p"] = settings.top_p
+        if settings.seed is not None:
+            sent["seed"] = settings.seed + self.sample  # or all samples would be one
         if settings.max_tokens is not None:
             sent[provider.max_tokens_key] = settings.max_tokens
         if settings.stop:
