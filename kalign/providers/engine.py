@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kalign.errors import DataError, Interrupted, KalignError, ProviderError
+from kalign.errors import ConfigError, DataError, Interrupted, KalignError, ProviderError
 from kalign.providers.answer import Answer, Status, Usage
 from kalign.providers.attempts import Attempts
 from kalign.providers.budget import Budget
@@ -29,7 +29,7 @@ from kalign.providers.flow import Flow, chunks
 from kalign.providers.lanes import Lane
 from kalign.providers.ledger import Ledger
 from kalign.providers.progress import Progress
-from kalign.providers.reading import Again, Outcome, Refused, read
+from kalign.providers.reading import Again, Ended, Outcome, Refused, read
 from kalign.providers.request import Request
 from kalign.providers.stopping import stop_signals
 from kalign.providers.writer import Writer
@@ -197,7 +197,7 @@ class Engine:
                 if self._stop:
                     return
             yield flow.ready()
-        while flow.unfinished and not self._stop:
+        while not flow.empty and not self._stop:
             await flow.changed()
             yield flow.ready()
 
@@ -205,6 +205,8 @@ class Engine:
         """Each request's answer from the ledger, or the task that fetches it."""
         keyed = [(request.key(), request) for request in chunk]
         found = self.ledger.find(dict(keyed), unfinished=True)
+        # Of the same instant: what is on the way now may end, and be forgotten, before its turn comes here
+        flying = {key: self._flying[key] for key, _ in keyed if key in self._flying}
         for key, request in keyed:
             known = found.get(key)
             if known is not None and (self._offline or known.final):
@@ -214,13 +216,18 @@ class Engine:
                     f"the ledger {self.ledger.path} has no answer of {request.provider.name} for "
                     f"{request.about or key[:12]}; run again without offline"
                 )
+            elif key in flying:
+                yield asyncio.create_task(_shared(flying[key], request))
             else:
-                yield self._task(key, request, known)
+                flying[key] = self._task(key, request, known)
+                yield flying[key]
 
     def _task(self, key: str, request: Request, before: Answer | None) -> "asyncio.Task[Answer | None]":
-        flying = self._flying.get(key)
-        if flying is not None:
-            return asyncio.create_task(_shared(flying, request))
+        if request.provider.base_url is None:
+            raise ConfigError(
+                f"provider {request.provider.name} has no address yet; start its server with "
+                "kalign.providers.local.started"
+            )
         self._budget.require_price(request)
         task = asyncio.create_task(self._ask(key, request, before))
         self._flying[key] = task
@@ -237,25 +244,28 @@ class Engine:
                 await self._writer.lose(request, attempts.cost)
                 return None if self._stop or before is None else before
             try:
-                outcome = await self._attempt(request, attempts)
+                ended = await self._attempt(request, attempts)
             finally:
                 lane.leave()
-            if outcome is None:
-                continue  # the budget is used up, and the engine stops
-            ended = attempts.judge(outcome)
             if ended is None:
                 await self._sleep(attempts.pause)
                 continue
-            if isinstance(ended, ProviderError):
-                self._halt(ended)
-                continue
             answer = attempts.answer(key, ended, time.monotonic() - started)
             await self._kept(answer)
-            if answer.status is Status.WRONG_MODEL and request.provider.other_model == "stop":
-                self._halt(attempts.wrong_model(answer))
             return answer
 
-    async def _attempt(self, request: Request, attempts: Attempts) -> Outcome | None:
+    async def _attempt(self, request: Request, attempts: Attempts) -> Ended | None:
+        """How the request ended; None if it did not, and is sent again unless the engine stops."""
+        outcome = await self._outcome(request, attempts)
+        ended = None if outcome is None else attempts.judge(outcome)
+        if isinstance(ended, ProviderError):
+            self._halt(ended)
+            return None
+        if ended and ended.status is Status.WRONG_MODEL and request.provider.other_model == "stop":
+            self._halt(attempts.wrong_model(ended))
+        return ended
+
+    async def _outcome(self, request: Request, attempts: Attempts) -> Outcome | None:
         promised = await self._budget.promise(request)
         if promised is None:
             self._halt(

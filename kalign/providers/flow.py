@@ -25,6 +25,11 @@ class Flow:
         self._tasks: set[asyncio.Task[Answer | None]] = set()
         self._changed = asyncio.Event()
 
+    @property
+    def empty(self) -> bool:
+        """Whether everything that went in came out."""
+        return not self.unfinished and not self._held
+
     def add(self, entry: Entry) -> None:
         """Take in the next request's answer, or its task."""
         if isinstance(entry, asyncio.Task):
