@@ -8,7 +8,7 @@ from itertools import islice
 from kalign.providers.answer import Answer
 from kalign.providers.request import Request
 
-AT_ONCE = 256  # requests looked up in the ledger together
+AT_ONCE = 64  # requests looked up in the ledger together
 HELD = 4  # windows of finished answers that may wait for a slow one before them
 
 Entry = Answer | asyncio.Task[Answer | None]

@@ -105,7 +105,7 @@ def test_the_window_bounds_how_many_requests_are_taken_from_an_endless_stream(tm
         answers = engine.answers(endless(server.provider(max_concurrency=4)))
         assert texts(list(itertools.islice(answers, 300))) == [f"질문 {number}" for number in range(300)]
         answers.close()  # type: ignore[attr-defined]
-    assert next(taken) < 300 + 2 * 256
+    assert next(taken) < 300 + 200
     assert server.most_at_once <= 4
 
 
