@@ -95,6 +95,27 @@ def test_a_stream_of_requests_may_be_made_while_answers_come(tmp_path: Path) -> 
         assert asyncio.run(run()) == [f"질문 {number}?" for number in range(20)]
 
 
+def test_one_stage_may_ask_with_the_answers_of_another_without_being_asynchronous(tmp_path: Path) -> None:
+    with serving(echo) as server, Engine(tmp_path / "ledger.sqlite") as engine:
+        provider = server.provider()
+        first_stage = engine.answers(questions(provider, 150))
+        follow_up = (
+            Request(provider=provider, messages=(Message(role="user", content=f"{answer.text}?"),))
+            for answer in first_stage
+        )
+        assert texts(list(engine.answers(follow_up))) == [f"질문 {number}?" for number in range(150)]
+
+
+def test_a_key_that_is_missing_is_said_before_anything_is_sent(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STUB_KEY", raising=False)
+    with serving(echo) as server:
+        with pytest.raises(ConfigError, match="export STUB_KEY"):
+            ask(questions(server.provider(key_env="STUB_KEY"), 3))
+        assert server.requests == 0
+
+
 def test_the_window_bounds_how_many_requests_are_taken_from_an_endless_stream(tmp_path: Path) -> None:
     taken = itertools.count()
 

@@ -12,7 +12,7 @@ import pytest
 
 from kalign.errors import ConfigError, IntegrityError, ResourceError
 from kalign.providers import Answer, Engine, Ledger, Provider, Status
-from kalign.providers.ledger import require_local
+from kalign.providers.disk import require_local
 from kalign.providers.shards import part
 from tests.providers.conftest import question, questions
 
