@@ -42,11 +42,15 @@ def certify(question: Question, read: Mapping[str, list[list[int]] | str], tell:
     tell("reading the run and its base", 0, 1)
     made = origin.read(Path(question.run))
     folder = Path(question.folder)
+    if question.adapter_sha256 not in (None, made.result["adapter_sha256"]):
+        raise Fault(
+            "wrong-run", f"{folder} was not exported from {made.run.path}; give the run that it is of"
+        )
     chat = _chat(made)
     adapter_only = question.format == "adapter"
     trained = {key: made.manifest["inputs"][key] for key in ("template_sha256", "tokenizer_sha256")}
-    checks.copied(folder, made, adapter_only=adapter_only)
     alone.tokens(folder, trained, None if adapter_only else chat.turn_end_id)
+    checks.copied(folder, made, adapter_only=adapter_only)
     certificate: dict[str, Any] = {
         "format": question.format,
         "dtype": question.dtype or "as the base",

@@ -29,6 +29,7 @@ class Question:
     dtype: str | None
     base: str  # 16bit or dequantised: the weights that the adapter was merged into
     accept_loss: bool = False
+    adapter_sha256: str | None = None  # of the adapter that an export says it is of
     other: str | None = None  # for a 4-bit run: the merge into the other base, to be measured beside it
 
 

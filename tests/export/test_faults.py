@@ -52,7 +52,9 @@ def rewritten(folder: Path, change: Callable[[Weights], Any]) -> None:
     weights = load_file(folder / "model.safetensors")
     changed = change(weights)
     save_file(
-        weights if changed is None else changed, folder / "model.safetensors", metadata={"format": "pt"}
+        changed if isinstance(changed, dict) else weights,
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
     )
 
 
@@ -76,13 +78,13 @@ def twice(weights: Weights) -> None:
 
 
 IN_WEIGHTS: dict[str, Callable[[Weights], Any]] = {
-    "missing-tensor": lambda weights: weights.pop(BIAS) and None,
+    "missing-tensor": lambda weights: weights.pop(BIAS),
     "extra-tensor": lambda weights: weights.update(new=weights[HEAD].clone()),
     "prefix": lambda weights: {f"language_model.{name}": weight for name, weight in weights.items()},
     "shape": lambda weights: weights.update({HEAD: weights[HEAD][:-1].clone()}),
     "dtype": lambda weights: weights.update({LAYER: weights[LAYER].half()}),
     "outside-changed": lambda weights: weights.update({HEAD: weights[HEAD] * 2}),
-    "not-finite": lambda weights: weights[LAYER].fill_(float("nan")) and None,
+    "not-finite": lambda weights: weights[LAYER].fill_(float("nan")),
     "nothing-merged": lambda weights: load_file(twins.folder("qwen") / "model.safetensors"),
     "effect-overshoots": twice,
 }
@@ -124,7 +126,7 @@ def test_a_head_that_is_no_longer_the_embedding_is_refused(
     assert refused(prover, untied, tied[1]) == "tied-head"
 
 
-def broken(run: Path, target: Path, change: Callable[[Weights], None]) -> Path:
+def broken(run: Path, target: Path, change: Callable[[Weights], Any]) -> Path:
     """The run with another adapter, as if it had written that one."""
     copy = copied(run, target)
     path = copy / "adapter/adapter_model.safetensors"
@@ -149,7 +151,7 @@ def test_an_adapter_with_nan_is_refused_and_nothing_is_left(
 
 
 def test_an_adapter_that_lacks_a_tensor_is_refused(good: Good, prover: Prover, tmp_path: Path) -> None:
-    run = broken(good[1], tmp_path / "runs", lambda weights: weights.pop(sorted(weights)[0]) and None)
+    run = broken(good[1], tmp_path / "runs", lambda weights: weights.pop(sorted(weights)[0]))
     with pytest.raises(Fault, match=r"\[adapter-damaged\] .* lacks a;"):
         export.export(Wanted(run=run, out=Path("out")), prover)
 
@@ -170,7 +172,7 @@ def test_another_base_than_the_trained_one_is_refused(good: Good, prover: Prover
     }
     edited(run / "manifest.json", recipe=manifest["recipe"])
     export.export(Wanted(run=run, out=Path("same")), prover)  # the same weights, from another folder
-    rewritten(tmp_path / "base", lambda weights: weights[LAYER].mul_(1.5) and None)
+    rewritten(tmp_path / "base", lambda weights: weights[LAYER].mul_(1.5))
     with pytest.raises(Fault, match=r"\[wrong-base\] base holds other weights"):
         export.export(Wanted(run=run, out=Path("other")), prover)
     assert not Path("other").exists()

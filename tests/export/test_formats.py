@@ -81,7 +81,7 @@ def test_the_other_kinds_of_lora_merge_exactly(setting: str, trained: Trained, p
     run = trained("qwen", *LORA, f"adapter.{setting}=true")
     made = export.export(Wanted(run=run, out=Path("out"), dtype="float32"), prover)
     assert made["measured"]["retention"] == pytest.approx(1, abs=1e-4)
-    assert made["measured"]["kl_adapter_merged"] < 1e-9
+    assert made["measured"]["kl_adapter_merged"] < 1e-6
 
 
 @pytest.mark.parametrize(
