@@ -39,7 +39,7 @@ def dpo_config(recipe: Recipe, run: Run) -> DPOConfig:
     settings = dataclasses.asdict(recipe.trainer)
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     accumulation = recipe.trainer.accumulation(world_size)
-    del settings["pairs_per_step"]
+    del settings["pairs_per_step"], settings["shared_prefix"]
     del settings["save_total_limit"]  # transformers would drop the old checkpoint before the new is sealed
     if world_size == 1 and torch.cuda.device_count() > 1:
         raise ConfigError(

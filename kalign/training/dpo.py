@@ -133,6 +133,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
                 Epochs(order),
             ],
             order=order,
+            share_prefix=recipe.trainer.shared_prefix,
         )
     except ValueError as wrong:
         if "Target modules" in str(wrong):
@@ -183,3 +184,5 @@ def _describe(recipe: Recipe, trainer: PairTrainer, resumed: Path | None, consol
         + (f"; going on from {resumed}" if resumed else ""),
         soft_wrap=True,
     )
+    if trainer.stock_because is not None:
+        console.print(f"Every prompt is run twice, in TRL's way: {trainer.stock_because}", soft_wrap=True)
