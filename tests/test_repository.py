@@ -169,7 +169,11 @@ def test_settings_keep_the_names_of_trl_and_peft() -> None:
         return {field.name for field in dataclasses.fields(block)}
 
     assert names(Adapter) - {"quantization"} <= names(LoraConfig)
-    ours = {"pairs_per_step"}  # TRL's gradient_accumulation_steps follows from it
+    ours = {
+        "pairs_per_step",
+        "shared_prefix",
+        "reference_store",
+    }  # TRL's gradient_accumulation_steps follows from the first
     assert names(Trainer) - ours | names(Loss) <= names(DPOConfig)
 
 

@@ -39,17 +39,14 @@ def dpo_config(recipe: Recipe, run: Run) -> DPOConfig:
     settings = dataclasses.asdict(recipe.trainer)
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     accumulation = recipe.trainer.accumulation(world_size)
-    del settings["pairs_per_step"]
+    del settings["pairs_per_step"], settings["shared_prefix"], settings["reference_store"]
     del settings["save_total_limit"]  # transformers would drop the old checkpoint before the new is sealed
     if world_size == 1 and torch.cuda.device_count() > 1:
         raise ConfigError(
             f"{torch.cuda.device_count()} GPUs are visible to one process; start one process for each with "
             f"'accelerate launch train.py recipe={recipe.name}', or show one with CUDA_VISIBLE_DEVICES=0"
         )
-    if settings["bf16"] and not torch.cuda.is_available():
-        raise ConfigError(
-            "trainer.bf16=true needs a GPU, and none is here; use trainer.bf16=false model.dtype=float32"
-        )
+    require_precision(recipe)
     loss = dataclasses.asdict(recipe.loss) | {"loss_type": recipe.loss.losses()}
     return DPOConfig(
         **settings,
@@ -69,6 +66,23 @@ def dpo_config(recipe: Recipe, run: Run) -> DPOConfig:
         report_to=_tracker(recipe, run),
         run_name=run.path.name,
     )
+
+
+def require_precision(recipe: Recipe) -> None:
+    """Refuse arithmetic that this machine has no units for.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if recipe.trainer.bf16 and not torch.cuda.is_available():
+        raise ConfigError(
+            "trainer.bf16=true needs a GPU, and none is here; use trainer.bf16=false model.dtype=float32"
+        )
+
+
+def dtype(recipe: Recipe) -> str:
+    """The type that the model computes in."""
+    return "bfloat16" if recipe.trainer.bf16 else recipe.model.dtype
 
 
 def connected() -> PartialState:

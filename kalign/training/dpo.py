@@ -24,7 +24,17 @@ from kalign.models.chat import Chat
 from kalign.models.loading import Located
 from kalign.preemption import Notice
 from kalign.runs import Run
-from kalign.training import adapters, arguments, checkpoints, guards, inputs, limits, report, results
+from kalign.training import (
+    adapters,
+    arguments,
+    checkpoints,
+    guards,
+    inputs,
+    limits,
+    references,
+    report,
+    results,
+)
 from kalign.training import ranks as waiting
 from kalign.training.trainer import Epochs, PairTrainer, StepOrder, Unlogged
 
@@ -71,6 +81,7 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
         before = results.look(recipe, trainer, chat, pairs, adapter=False) if pairs else None
         waiting.wait()
         _describe(recipe, trainer, resumed, console)
+        _refer(recipe, run, trainer, located, console)
         _learn(trainer, resumed, notice)
         if pairs and before:
             after = results.look(recipe, trainer, chat, pairs, adapter=True)
@@ -104,6 +115,24 @@ def _learn(trainer: PairTrainer, resumed: Path | None, notice: Notice) -> None:
         )
 
 
+def _refer(recipe: Recipe, run: Run, trainer: PairTrainer, located: Located, console: Console) -> None:
+    """Give the trainer its reference from the store, or say why each step computes it."""
+    made_from = references.of_run(recipe, run, located, trainer.args.device)
+    divided = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    if not recipe.trainer.reference_store:
+        reason = "trainer.reference_store=false"
+    elif made_from is None:
+        reason = f"nothing says which weights {located.name} has"
+    elif divided:
+        reason = "the model is divided over the processes"
+    else:
+        store = references.Store(made_from)
+        used = references.use(trainer, store, kept=run.pairs, loss=recipe.loss, dtype=arguments.dtype(recipe))
+        console.print(used.sentence(), soft_wrap=True)
+        return
+    console.print(f"Every step computes the reference, as TRL does: {reason}", soft_wrap=True)
+
+
 def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: Chat) -> PairTrainer:
     adapter = dataclasses.asdict(recipe.adapter)
     del adapter["quantization"]
@@ -121,7 +150,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
             peft_config=LoraConfig(**adapter, bias="none", task_type="CAUSAL_LM"),
             callbacks=[
                 guards.FirstStep(
-                    recipe.loss, dtype="bfloat16" if recipe.trainer.bf16 else recipe.model.dtype
+                    recipe.loss, dtype=arguments.dtype(recipe), stored=recipe.trainer.reference_store
                 ),
                 guards.FiniteGradients(),
                 checkpoints.Sealed(
@@ -133,6 +162,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
                 Epochs(order),
             ],
             order=order,
+            share_prefix=recipe.trainer.shared_prefix,
         )
     except ValueError as wrong:
         if "Target modules" in str(wrong):
@@ -183,3 +213,5 @@ def _describe(recipe: Recipe, trainer: PairTrainer, resumed: Path | None, consol
         + (f"; going on from {resumed}" if resumed else ""),
         soft_wrap=True,
     )
+    if trainer.stock_because is not None:
+        console.print(f"Every prompt is run twice, in TRL's way: {trainer.stock_because}", soft_wrap=True)

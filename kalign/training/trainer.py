@@ -1,8 +1,8 @@
-"""TRL's DPOTrainer with three seams: our tokens go in untouched, our order decides the batches, no loss
-passes unseen.
+"""TRL's DPOTrainer with four seams: our tokens go in untouched, our order decides the batches, pairs share
+their prompt, no loss passes unseen.
 
-The loss, the reference pass, the metrics and the loop stay TRL's. `_prepare_dataset` is private to TRL: a
-test fails when an upgrade stops calling it.
+The loss, the metrics and the loop stay TRL's. `_prepare_dataset` is private to TRL: a test fails when an
+upgrade stops calling it.
 """
 
 import json
@@ -19,6 +19,8 @@ from trl import DPOTrainer
 
 from kalign import files
 from kalign.errors import NumericError
+from kalign.training import head, shared_prefix
+from kalign.training.shared_prefix import PairCollator
 
 
 class StepOrder(Sampler[int]):
@@ -83,11 +85,30 @@ class Unlogged(TrainerCallback):
 
 
 class PairTrainer(DPOTrainer):
-    """DPOTrainer on pairs that are tokenised already."""
+    """DPOTrainer on pairs that are tokenised already.
 
-    def __init__(self, *arguments: Any, order: StepOrder, **options: Any) -> None:
+    Args:
+        order: in which the pairs are seen.
+        share_prefix: compute each prompt once, where that is exact; `stock_because` says why it is not.
+    """
+
+    data_collator: Any
+
+    def __init__(self, *arguments: Any, order: StepOrder, share_prefix: bool = True, **options: Any) -> None:
         self.order = order
         super().__init__(*arguments, **options)
+        base = self.model.get_base_model()
+        self.stock_because = shared_prefix.why_not(base) if share_prefix else "trainer.shared_prefix=false"
+        if self.stock_because is None:
+            unread = () if self.use_weighting else ("log_sum_sq_probs",)
+            shared_prefix.install(base, extras=[name for name in head.EXTRAS if name not in unread])
+            told = self.data_collator  # what TRL made of its arguments
+            self.data_collator = PairCollator(
+                pad_token_id=told.pad_token_id,
+                max_length=told.max_length,
+                truncation_mode=told.truncation_mode,
+                pad_to_multiple_of=told.pad_to_multiple_of,
+            )
         # TRL turns adapters on a quantised base into bfloat16, where small steps round to nothing
         # (https://github.com/huggingface/peft/issues/2889); the master weights stay float32 here.
         for weight in self.model.parameters():
