@@ -1,4 +1,4 @@
-"""Commands on cultural markers: tag a corpus."""
+"""Commands on cultural markers: tag a corpus, see where the culture goes."""
 
 import argparse
 from collections.abc import Mapping
@@ -93,6 +93,35 @@ def _say_tags(screen: "Console", counted: "Tally") -> None:
     screen.print(table)
 
 
+def funnel(words: list[str], flags: argparse.Namespace) -> int:
+    """Say how much culture each stage of training holds, which, and where; tag what is not tagged yet."""
+    from pathlib import Path
+
+    from kalign.config import words as plain
+
+    given = plain.read(words, settings={"stages": None, "tagger": "rules", "out": "funnel"})
+    from kalign import files
+    from kalign.errors import ConfigError
+    from kalign.markers import funnel as counting
+    from kalign.markers import report, taggers
+
+    if not given["stages"]:
+        raise ConfigError("stages is missing; give stages=FILE.yaml, which names the data sets of each stage")
+    datasets = counting.read(Path(given["stages"]))
+    tagger = taggers.named(str(given["tagger"]))
+    out = Path(str(given["out"]))
+    told = counting.document(counting.tagged(datasets, tagger, out))
+    files.write_json(out / "funnel.json", told)
+    with files.atomic(out / "funnel.html") as partial:
+        page = report.page(told, tagger=f"{tagger.name} {tagger.version}, unless a data set brings its own")
+        partial.write_text(page, encoding="utf-8")
+    report.say(console(flags), told)
+    console(flags).print(f"Page: {out / 'funnel.html'} · numbers: {out / 'funnel.json'}", soft_wrap=True)
+    if flags.json:
+        print_json(told)
+    return 0
+
+
 COMMANDS: Mapping[str, Command] = {
     "tag": Command(
         run=tag,
@@ -104,5 +133,15 @@ COMMANDS: Mapping[str, Command] = {
         "data.split); data.columns.text holds a text or a list of messages. share reads a seeded part of the "
         "rows; shard=0/4 makes a quarter of the parts, and the same command without it joins them. A command "
         "that was killed goes on where it stopped.",
+    ),
+    "funnel": Command(
+        run=funnel,
+        summary="see where the culture goes: shares, countries, domains by stage",
+        example="kalign funnel stages=stages.yaml out=funnel",
+        words="stages=FILE.yaml [tagger=rules] [out=funnel]",
+        about_words="FILE names data sets: stages: {pretrain: {web: {path: FILE, columns: {text: text}}}, "
+        "alignment: {mine: {path: pack:ko, map: triplets}}}; others are compared with the first stage. "
+        "A data set may bring its own tags (columns: {culture: COLUMN}, tags: FILE), be one that there is a "
+        "map of (map: culture_markers), or be read in part (share: 0.1).",
     ),
 }
