@@ -53,7 +53,8 @@ def tag(words: list[str], flags: argparse.Namespace) -> int:
     tagger = taggers.named(str(given["tagger"]))
     out = Path(given["out"]) if given["out"] else tagging.folder(corpus, tagger)
     shard = tagging.Shard.read(given["shard"]) if given["shard"] else None
-    path = tagging.tag(corpus, tagger, out, shard)
+    with taggers.ready(tagger, out / "answers.sqlite"):
+        path = tagging.tag(corpus, tagger, out, shard)
     if path is None:
         console(flags).print(
             f"Shard {given['shard']} is done; the same command without shard= joins them all"
@@ -110,7 +111,9 @@ def funnel(words: list[str], flags: argparse.Namespace) -> int:
     datasets = counting.read(Path(given["stages"]))
     tagger = taggers.named(str(given["tagger"]))
     out = Path(str(given["out"]))
-    told = counting.document(counting.tagged(datasets, tagger, out))
+    with taggers.ready(tagger, out / "answers.sqlite"):
+        tallies = counting.tagged(datasets, tagger, out)
+    told = counting.document(tallies)
     files.write_json(out / "funnel.json", told)
     with files.atomic(out / "funnel.html") as partial:
         page = report.page(told, tagger=f"{tagger.name} {tagger.version}, unless a data set brings its own")
@@ -130,9 +133,10 @@ COMMANDS: Mapping[str, Command] = {
         words="data.path=DATA [tagger=rules] [data.columns.text=prompt] [stage=alignment] [share=1] "
         "[shard=K/N] [out=DIR]",
         about_words="DATA is a file, a folder, pack:NAME or hub:OWNER/NAME (with data.revision, data.subset, "
-        "data.split); data.columns.text holds a text or a list of messages. share reads a seeded part of the "
-        "rows; shard=0/4 makes a quarter of the parts, and the same command without it joins them. A command "
-        "that was killed goes on where it stopped.",
+        "data.split); data.columns.text holds a text or a list of messages; tagger is rules, local, or a "
+        "provider such as openai:MODEL or mine.yaml. share reads a seeded part of the rows; shard=0/4 makes a "
+        "quarter of the parts, and the same command without it joins them. A command that was killed goes on "
+        "where it stopped.",
     ),
     "funnel": Command(
         run=funnel,

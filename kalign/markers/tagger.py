@@ -22,7 +22,10 @@ class Tagger(Protocol):
 
     name: str
     version: str
-    prompt_hash: str | None
+
+    @property
+    def prompt_hash(self) -> str | None:
+        """Names what a model was told; None where none was asked."""
 
     def __call__(self, texts: Sequence[str]) -> list[Tagged]:
         """The tags of each text, in order."""
