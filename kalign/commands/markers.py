@@ -134,8 +134,8 @@ COMMANDS: Mapping[str, Command] = {
         "[shard=K/N] [out=DIR]",
         about_words="DATA is a file, a folder, pack:NAME or hub:OWNER/NAME (with data.revision, data.subset, "
         "data.split); data.columns.text holds a text or a list of messages; tagger is rules, local, or a "
-        "provider such as openai:MODEL or mine.yaml. share reads a seeded part of the rows; shard=0/4 makes a "
-        "quarter of the parts, and the same command without it joins them. A command that was killed goes on "
+        "provider such as openai:MODEL or mine.yaml. share reads a seeded part of the rows; shard=0/4 makes "
+        "a quarter of the parts, and the same command without it joins them. A command that was killed goes on "
         "where it stopped.",
     ),
     "funnel": Command(

@@ -28,6 +28,7 @@ class Model:
     """Tags a text by asking a model; what cannot be read is `unparsed`, never taken for no culture."""
 
     def __init__(self, provider: Provider) -> None:
+        self._chosen = provider
         self.provider = local.identified(provider)
         self.schema = schema.load()
         self.name = f"{self.provider.name}:{self.provider.model}"
@@ -69,7 +70,7 @@ class Model:
     @contextmanager
     def asking(self, ledger: Path) -> Iterator[None]:
         """Start what must run, and keep every answer in `ledger`: nothing is asked, or paid for, twice."""
-        with local.started([self.provider]) as [reached], Engine(ledger) as self._engine:
+        with local.started([self._chosen]) as [reached], Engine(ledger) as self._engine:
             self._reached = reached
             yield
 
