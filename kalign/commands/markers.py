@@ -1,4 +1,4 @@
-"""Commands on cultural markers: tag a corpus, see where the culture goes."""
+"""Commands on cultural markers: tag a corpus, see where the culture goes, compare arms of a training."""
 
 import argparse
 from collections.abc import Mapping
@@ -125,6 +125,25 @@ def funnel(words: list[str], flags: argparse.Namespace) -> int:
     return 0
 
 
+def arms(words: list[str], flags: argparse.Namespace) -> int:
+    """Put the arms of a study with markers side by side: steps, tokens with and without markers."""
+    from pathlib import Path
+
+    from kalign.config import words as plain
+
+    names = [word for word in words if "=" not in word]
+    given = plain.read([word for word in words if "=" in word], settings={"runs_dir": "runs"})
+    from kalign.markers import arms as compared
+
+    folder = Path(str(given["runs_dir"])).expanduser()
+    paths = [Path(name) if Path(name).is_dir() else folder / name for name in names] or compared.found(folder)
+    read = compared.read(paths)
+    compared.say(console(flags), read)
+    if flags.json:
+        print_json({"arms": read, "differences": compared.different(read)})
+    return 0
+
+
 COMMANDS: Mapping[str, Command] = {
     "tag": Command(
         run=tag,
@@ -135,8 +154,8 @@ COMMANDS: Mapping[str, Command] = {
         about_words="DATA is a file, a folder, pack:NAME or hub:OWNER/NAME (with data.revision, data.subset, "
         "data.split); data.columns.text holds a text or a list of messages; tagger is rules, local, or a "
         "provider such as openai:MODEL or mine.yaml. share reads a seeded part of the rows; shard=0/4 makes "
-        "a quarter of the parts, and the same command without it joins them. A command that was killed goes on "
-        "where it stopped.",
+        "a quarter of the parts, and the same command without it joins them. A command that was killed goes "
+        "on where it stopped.",
     ),
     "funnel": Command(
         run=funnel,
@@ -147,5 +166,12 @@ COMMANDS: Mapping[str, Command] = {
         "alignment: {mine: {path: pack:ko, map: triplets}}}; others are compared with the first stage. "
         "A data set may bring its own tags (columns: {culture: COLUMN}, tags: FILE), be one that there is a "
         "map of (map: culture_markers), or be read in part (share: 0.1).",
+    ),
+    "arms": Command(
+        run=arms,
+        summary="compare runs that were trained with tags: steps, tokens, results",
+        example="kalign arms runs_dir=runs",
+        words="[RUN ...] [runs_dir=runs]",
+        about_words="RUN is a folder or its name in runs_dir; without any, all finished ones with data.tags.",
     ),
 }
