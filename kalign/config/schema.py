@@ -86,6 +86,18 @@ class Recipe:
                 "trainer.eval_strategy=no, or hold some pairs out"
             )
 
+        markers = self.data.markers
+        if markers.mode == "inferred" and "sft" not in self.loss.losses():
+            raise ConfigError(
+                "data.markers.mode=inferred needs a model that writes markers, and both answers of a pair "
+                "begin with the same, so that no preference teaches them; use loss.loss_type=[sigmoid,sft]"
+            )
+        if self.evaluation.held_out_prompts and markers.mode == "fixed" and not markers.fixed:
+            raise ConfigError(
+                "evaluation.held_out_prompts=true has no tags of its own for data.markers.mode=fixed; give "
+                "data.markers.fixed={lang:ko}, or evaluation.held_out_prompts=false"
+            )
+
     def determining(self) -> dict[str, Any]:
         """The settings that decide what a run finds out: all but where it lies and how often it reports and
         saves."""
