@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from kalign.config.rules import COMMIT, above, one_of
 from kalign.errors import ConfigError
 
-FORMATS = ("preference", "square")
+FORMATS = ("preference", "square", "associations")
 
 
 @dataclass(kw_only=True)
