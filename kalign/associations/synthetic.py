@@ -2,7 +2,7 @@
 
 Both cultures have the same cues, in kinds such as meals or weather. To a cue of a kind, people of a culture
 name that culture's ten words of the kind, the first most often; two of the ten are common to both cultures,
-and one answer in ten is any word of the culture. Nothing here was said by anybody.
+and one answer in 25 is any word of the culture. Nothing here was said by anybody.
 """
 
 import csv
@@ -20,7 +20,7 @@ from kalign.associations.tasks import chance_of
 
 CULTURES = ("hill", "shore")
 PARTICIPANTS = 30
-NOISE = 0.1  # share of the answers that are any word of the culture
+NOISE = 0.04  # share of the answers that are any word of the culture
 WORDS = BUNDLED / "words.yaml"
 
 

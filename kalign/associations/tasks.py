@@ -178,6 +178,18 @@ def ranking(
         )
 
 
+def rankings(
+    read: Norms, cues: Sequence[str], texts: Prompts, settings: Associations, *, seed: int
+) -> list[Example]:
+    """The ranking questions on some cues; those with too few associates have none."""
+    facts: Counter[str] = Counter()
+    return [
+        example
+        for cue in cues
+        for example in ranking(cue, read.counts[cue], texts, settings, seed=seed, facts=facts)
+    ]
+
+
 def participant(
     identity: str, cue: str, words: Sequence[str], counts: Mapping[str, int], texts: Prompts
 ) -> Example:
