@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from kalign import __version__
-from kalign.commands import export, grounding, markers, packs, reference, training
+from kalign.commands import associations, export, grounding, markers, packs, reference, training
 from kalign.commands.command import Command
 from kalign.errors import ConfigError, Interrupted, KalignError
 
@@ -16,6 +16,7 @@ COMMANDS: Mapping[str, Command] = {
     **grounding.COMMANDS,
     **packs.COMMANDS,
     **markers.COMMANDS,
+    **associations.COMMANDS,
 }
 
 

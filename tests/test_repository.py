@@ -90,10 +90,10 @@ def test_every_recipe_composes(recipe: str) -> None:
 def test_every_option_of_every_group_composes(group: str) -> None:
     options = sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
     assert options
+    needed = {"trainer": ["trainer.bf16=false"], "data=associations": ["method=sft"]}
     for option in options:
-        compose.load(
-            ["recipe=tiny", f"{group}={option}", *(["trainer.bf16=false"] if group == "trainer" else [])]
-        )
+        more = needed.get(group, []) + needed.get(f"{group}={option}", [])
+        compose.load(["recipe=tiny", f"{group}={option}", *more])
 
 
 @pytest.mark.parametrize("group", compose.GROUPS)

@@ -28,7 +28,18 @@ from kalign.config.schema import Recipe
 from kalign.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parent.parent
-GROUPS = ("model", "data", "adapter", "loss", "trainer", "evaluation", "tracker")
+GROUPS = (
+    "model",
+    "data",
+    "associations",
+    "adapter",
+    "loss",
+    "sft",
+    "reward",
+    "trainer",
+    "evaluation",
+    "tracker",
+)
 DEFAULT_RECIPE = "tiny"
 OWN_NAMES = (
     r"(?:model\.template_kwargs|data\.selection\.shares|data\.markers\.fixed)\b"  # mappings of the user's

@@ -7,7 +7,7 @@ from kalign.config.markers import Markers, Selection
 from kalign.config.rules import COMMIT, above, one_of
 from kalign.errors import ConfigError
 
-FORMATS = ("preference", "square")
+FORMATS = ("preference", "square", "associations")
 
 
 @dataclass(kw_only=True)

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 import warnings
+from typing import Any
 
 import datasets
 import torch
@@ -36,6 +37,21 @@ def dpo_config(recipe: Recipe, run: Run) -> DPOConfig:
     Raises:
         ConfigError: this machine cannot do what the recipe asks for.
     """
+    loss = dataclasses.asdict(recipe.loss) | {"loss_type": recipe.loss.losses()}
+    return DPOConfig(
+        **shared(recipe, run),
+        **loss,
+        max_length=None,  # kalign's pairs fit already
+        disable_dropout=False,  # TRL's default would set lora_dropout to 0
+    )
+
+
+def shared(recipe: Recipe, run: Run) -> dict[str, Any]:
+    """The arguments of every method.
+
+    Raises:
+        ConfigError: this machine cannot do what the recipe asks for.
+    """
     settings = dataclasses.asdict(recipe.trainer)
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     accumulation = recipe.trainer.accumulation(world_size)
@@ -47,25 +63,22 @@ def dpo_config(recipe: Recipe, run: Run) -> DPOConfig:
             f"'accelerate launch train.py recipe={recipe.name}', or show one with CUDA_VISIBLE_DEVICES=0"
         )
     require_precision(recipe)
-    loss = dataclasses.asdict(recipe.loss) | {"loss_type": recipe.loss.losses()}
-    return DPOConfig(
+    return {
         **settings,
-        **loss,
-        output_dir=str(run.checkpoints),
-        use_cpu=not torch.cuda.is_available(),  # without it, several processes on CPUs do not find each other
-        gradient_accumulation_steps=accumulation,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
-        max_length=None,  # kalign's pairs fit already
-        disable_dropout=False,  # TRL's default would set lora_dropout to 0
-        data_seed=recipe.trainer.seed,
-        save_strategy="steps",
-        logging_first_step=True,
-        logging_nan_inf_filter=False,  # would report a loss that is no number as 0
-        ddp_find_unused_parameters=False,
-        disable_tqdm=False,  # its default follows the log level, which is set to errors
-        report_to=_tracker(recipe, run),
-        run_name=run.path.name,
-    )
+        "output_dir": str(run.checkpoints),
+        # without it, several processes on CPUs do not find each other
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_accumulation_steps": accumulation,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "data_seed": recipe.trainer.seed,
+        "save_strategy": "steps",
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,  # would report a loss that is no number as 0
+        "ddp_find_unused_parameters": False,
+        "disable_tqdm": False,  # its default follows the log level, which is set to errors
+        "report_to": _tracker(recipe, run),
+        "run_name": run.path.name,
+    }
 
 
 def require_precision(recipe: Recipe) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet
@@ -36,6 +37,7 @@ from kalign.training import (
     results,
 )
 from kalign.training import ranks as waiting
+from kalign.training.steady import Steady
 from kalign.training.trainer import Epochs, PairTrainer, StepOrder, Unlogged
 
 
@@ -51,15 +53,24 @@ def train(recipe: Recipe, console: Console, notice: Notice) -> Run:
     Raises:
         KalignError: of the category that says who can mend it.
     """
+    return in_folder(
+        recipe,
+        console,
+        train=lambda run: _train(recipe, run, console, notice),
+        finished=lambda run: results.say_finished(recipe, run, console),
+    )
+
+
+def in_folder(
+    recipe: Recipe, console: Console, *, train: Callable[[Run], None], finished: Callable[[Run], None]
+) -> Run:
+    """The recipe's run: trained in its locked folder, or found finished there."""
     arguments.calm()
     run = runs.named(recipe.runs_path(), recipe.name, recipe.determining())
     first = int(os.environ.get("RANK", "0")) == 0
     console.quiet = console.quiet or not first
     with runs.locked(run) if first else contextlib.nullcontext():
-        if run.result.exists():
-            results.say_finished(recipe, run, console)
-        else:
-            _train(recipe, run, console, notice)
+        (finished if run.result.exists() else train)(run)
     return run
 
 
@@ -76,13 +87,13 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
         pairs = inputs.prepare(recipe, run, located, chat, console)
     waiting.wait()
     trainer = _trainer(recipe, run, args, located, chat)
-    resumed = _resume_point(run, ranks, console)
+    resumed = resume_point(run, ranks, console)
     with limits.explained(run):
         before = results.look(recipe, trainer, chat, pairs, adapter=False) if pairs else None
         waiting.wait()
         _describe(recipe, trainer, resumed, console)
         _refer(recipe, run, trainer, located, console)
-        _learn(trainer, resumed, notice)
+        learn(trainer, resumed, notice)
         if pairs and before:
             after = results.look(recipe, trainer, chat, pairs, adapter=True)
             results.save_adapter(recipe, run, trainer, chat)
@@ -93,7 +104,7 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
     waiting.wait()
 
 
-def _learn(trainer: PairTrainer, resumed: Path | None, notice: Notice) -> None:
+def learn(trainer: Steady, resumed: Path | None, notice: Notice) -> None:
     """All steps that are left.
 
     Raises:
@@ -181,7 +192,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
     return trainer
 
 
-def _resume_point(run: Run, ranks: PartialState, console: Console) -> Path | None:
+def resume_point(run: Run, ranks: PartialState, console: Console) -> Path | None:
     """The checkpoint to go on from; whatever is newer is damaged, and removed so that it is made again.
 
     Raises:

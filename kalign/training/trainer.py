@@ -5,7 +5,6 @@ The loss, the metrics and the loop stay TRL's. `_prepare_dataset` is private to 
 upgrade stops calling it.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,9 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import DPOTrainer
 
-from kalign import files
-from kalign.errors import NumericError
 from kalign.training import head, shared_prefix
 from kalign.training.shared_prefix import PairCollator
+from kalign.training.steady import Steady
 
 
 class StepOrder(Sampler[int]):
@@ -73,7 +71,7 @@ class Epochs(TrainerCallback):
 class Unlogged(TrainerCallback):
     """Restores, when a training goes on, what was counted but not yet logged."""
 
-    def __init__(self, trainer: "PairTrainer", resumed: Path) -> None:
+    def __init__(self, trainer: Steady, resumed: Path) -> None:
         self.trainer = trainer
         self.resumed = resumed
 
@@ -84,7 +82,7 @@ class Unlogged(TrainerCallback):
         self.trainer.restore_unlogged(self.resumed)
 
 
-class PairTrainer(DPOTrainer):
+class PairTrainer(Steady, DPOTrainer):
     """DPOTrainer on pairs that are tokenised already.
 
     Args:
@@ -129,49 +127,3 @@ class PairTrainer(DPOTrainer):
             loader, device=self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
         )
         return prepared
-
-    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
-        """TRL's loss, refused when it is no number.
-
-        Raises:
-            NumericError: the loss is NaN or infinite; nothing was changed by it.
-        """
-        result = super().compute_loss(*arguments, **options)
-        loss = result[0] if isinstance(result, tuple) else result
-        if not torch.isfinite(loss).all():
-            raise NumericError(
-                f"the loss is {loss.item()} after step {self.state.global_step}; the last checkpoint is "
-                "untouched. Lower "
-                "trainer.learning_rate, or use model.dtype=float32 trainer.bf16=false to see whether the "
-                "numbers overflow"
-            )
-        return result
-
-    def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
-        """The checkpoint, and what this process has not logged yet."""
-        super()._save_checkpoint(*arguments, **options)
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        unlogged = {
-            "loss": self._tr_loss.item(),
-            "logged_at": self._globalstep_last_logged,
-            "metrics": self._metrics["train"],
-            "tokens": self._total_train_tokens,
-        }
-        files.write_json(folder / f"unlogged_{self.args.process_index}.json", unlogged)
-
-    def restore_unlogged(self, folder: Path) -> None:
-        """Go on with the sums that the next log is the mean of, so that curves have no seam."""
-        path = folder / f"unlogged_{self.args.process_index}.json"
-        unlogged = json.loads(path.read_text(encoding="utf-8"))
-        self._tr_loss += unlogged["loss"]
-        self._globalstep_last_logged = unlogged["logged_at"]
-        self._metrics["train"].update(unlogged["metrics"])
-        self._total_train_tokens = unlogged["tokens"]
-
-    def restore(self, folder: Path) -> None:
-        """Take weights and curves from a checkpoint, for a training that has no step left."""
-        self._load_from_checkpoint(str(folder))
-        self.state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
-
-    def create_model_card(self, *arguments: Any, **options: Any) -> None:
-        """Write none: TRL's card would say less than the run folder does."""
