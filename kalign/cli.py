@@ -5,13 +5,14 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from kalign import __version__
-from kalign.commands import associations, export, grounding, markers, packs, reference, training
+from kalign.commands import associations, evaluation, export, grounding, markers, packs, reference, training
 from kalign.commands.command import Command
 from kalign.errors import ConfigError, Interrupted, KalignError
 
 COMMANDS: Mapping[str, Command] = {
     **training.COMMANDS,
     **reference.COMMANDS,
+    **evaluation.COMMANDS,
     **export.COMMANDS,
     **grounding.COMMANDS,
     **packs.COMMANDS,

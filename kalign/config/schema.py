@@ -99,10 +99,11 @@ class Recipe:
         if not self.data.eval_share and self.trainer.eval_strategy != "no":
             raise ConfigError(
                 f"data.eval_share=0 leaves nothing for trainer.eval_strategy={self.trainer.eval_strategy}; "
-                "use "
-                "trainer.eval_strategy=no, or hold some pairs out"
+                "use trainer.eval_strategy=no, or hold some pairs out"
             )
+        self._check_markers()
 
+    def _check_markers(self) -> None:
         markers = self.data.markers
         if markers.mode == "inferred" and "sft" not in self.loss.losses():
             raise ConfigError(
