@@ -5,10 +5,11 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kalign.commands.command import RECIPE_HELP, RECIPE_WORDS, Command, console, print_json, quiet_libraries
-from kalign.errors import ConfigError, DataError, ResourceError
+from kalign.errors import ConfigError, DataError, KalignError, ResourceError
 
 if TYPE_CHECKING:
     from kalign.config import Recipe
@@ -19,8 +20,13 @@ def train(words: list[str], flags: argparse.Namespace) -> int:
     """Fine-tune what the words describe; with -m, once for each combination of comma-separated values."""
     from kalign import preemption
 
-    with preemption.listening() as notice:  # from here on, a signal ends the command with code 75
-        return _train(words, flags, notice)
+    try:
+        with preemption.listening() as notice:  # from here on, a signal ends the command with code 75
+            return _train(words, flags, notice)
+    except KalignError as wrong:
+        if outcome := os.environ.get(preemption.OUTCOME):
+            Path(outcome).write_text(str(wrong.exit_code), encoding="utf-8")
+        raise
 
 
 def _train(words: list[str], flags: argparse.Namespace, notice: "Notice") -> int:
@@ -111,8 +117,6 @@ def doctor(words: list[str], flags: argparse.Namespace) -> int:
 
     recipe = compose.load(words)
     quiet_libraries()
-    from pathlib import Path
-
     from kalign.models import doctor as examination
 
     document = examination.run(recipe.model, Path(own.get("out", "doctor.json")), console(flags))
@@ -123,8 +127,6 @@ def doctor(words: list[str], flags: argparse.Namespace) -> int:
 
 def list_runs(words: list[str], flags: argparse.Namespace) -> int:
     """List the runs of a folder, or compare those that are named: what differs, and what it led to."""
-    from pathlib import Path
-
     from kalign.config import words as plain
 
     names = [word for word in words if "=" not in word]
