@@ -21,12 +21,13 @@ def sweep(words: list[str], flags: argparse.Namespace) -> int:
         )
     from kalign import preemption
     from kalign.config import words as plain
-    from kalign.sweeps import control, plan, report
+    from kalign.sweeps import control, plan, report, slurm
     from kalign.sweeps.processes import Local
 
-    own, rest = plain.taken(words, launch=str, ranks=int)
+    options, rest = slurm.taken(words)
+    own, rest = plain.taken(rest, launch=str, ranks=int)
     asked = plan.made(rest)
-    launch = _launch(asked, own)
+    launch = _launch(asked, own, options)
     if flags.dry_run:
         shown = console(flags)
         shown.print(f"{asked.trials} trials in {asked.folder}; the first are", soft_wrap=True)
@@ -37,7 +38,8 @@ def sweep(words: list[str], flags: argparse.Namespace) -> int:
             print_json({"sweep": str(asked.folder), **asked.document(), "first": first})
         return 0
     with preemption.passing_on() as children:
-        search = control.Sweep(asked, Local(children, launch), console(flags)).run()
+        starter = Local(children, launch) if options is None else slurm.Slurm(children, options)
+        search = control.Sweep(asked, starter, console(flags)).run()
     found = report.document(asked, search)
     report.say(console(flags), found)
     if flags.json:
@@ -45,10 +47,18 @@ def sweep(words: list[str], flags: argparse.Namespace) -> int:
     return 0
 
 
-def _launch(asked: Any, own: Mapping[str, Any]) -> list[str]:
+def _launch(asked: Any, own: Mapping[str, Any], options: Mapping[str, Any] | None) -> list[str]:
     """The words that say on which devices each trial runs, checked once for all."""
     from kalign.config import launch
+    from kalign.sweeps import slurm
 
+    if own and options is not None:
+        raise ConfigError(
+            "hydra/launcher starts a job's processes itself, by hydra.launcher.tasks_per_node; leave "
+            "launch= and ranks= away"
+        )
+    if options is not None:
+        asked.recipe.trainer.accumulation(slurm.ranks(options))
     if not own:
         return []
     if "launch" not in own:
@@ -64,7 +74,7 @@ COMMANDS: Mapping[str, Command] = {
         example="kalign sweep recipe=tiny 'loss.beta=float(0.01,0.5,log)' 'adapter.r=choice(8,16)' trials=8",
         words=f"{RECIPE_WORDS} KEY=float(LOW,HIGH[,log]) KEY=int(LOW,HIGH[,log]) KEY=choice(A,B,...) "
         "[search=tpe|random|grid] [trials=N] [pruning=none|median|halving] [objective=NAME] [search_seed=0] "
-        "[launch=PROFILE] [ranks=N]",
+        "[launch=PROFILE] [ranks=N] [hydra/launcher=submitit_slurm]",
         about_words="A setting with float, int or choice is searched along (quote it for the shell); grid "
         "tries every combination of choices. objective is reward_accuracy, reward_margin or eval_loss, on "
         "the held-out pairs; pruning gives up, by trainer.eval_steps, what falls behind. More trials go on "

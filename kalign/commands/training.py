@@ -31,17 +31,24 @@ def train(words: list[str], flags: argparse.Namespace) -> int:
 
 def _train(words: list[str], flags: argparse.Namespace, notice: "Notice") -> int:
     from kalign.config import words as plain
+    from kalign.sweeps import slurm
 
+    options, words = slurm.taken(words)
     own, words = plain.taken(words, launch=str, ranks=int)
+    if options is not None and (own or not flags.multirun):
+        raise ConfigError(
+            f"hydra/launcher={slurm.NAME} starts a job with hydra.launcher.tasks_per_node processes for each "
+            "combination of -m; add -m, and leave launch= and ranks= away"
+        )
     if flags.multirun:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ConfigError(
                 "-m starts one training after another, which cannot happen inside a launch of several "
                 f"processes; run 'kalign train -m {' '.join(words)}' by itself"
             )
-        from kalign.config import multirun
+        from kalign.sweeps import many
 
-        return multirun.run(words, [f"{key}={value}" for key, value in own.items()])
+        return many.run(words, [f"{key}={value}" for key, value in own.items()], options)
     from kalign.config import compose
 
     recipe = compose.load(words)
@@ -163,7 +170,8 @@ COMMANDS: Mapping[str, Command] = {
             "--multirun": {
                 "short": "-m",
                 "action": "store_true",
-                "help": "run every combination of comma-separated values",
+                "help": "run every combination of comma-separated values, here or, with "
+                "hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node=8, as Slurm jobs",
             },
         },
     ),

@@ -155,3 +155,43 @@ def test_a_cancelled_job_is_over_and_its_run_can_go_on(short: list[str]) -> None
     assert "queues itself again" not in Path(f"kalign-{job}.out").read_text(
         encoding="utf-8", errors="replace"
     )
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_sweep_of_two_trials_trains_each_as_a_job_of_two_ranks(
+    short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    launcher = ["hydra/launcher=submitit_slurm", "hydra.launcher.tasks_per_node=2"]
+    words = [*short, "adapter.r=2,4", "trainer.max_steps=2", "evaluation.generations=0", "runs_dir=swept"]
+    swept = subprocess.run(
+        [sys.executable, "-m", "kalign", "train", "-m", *words, *launcher], capture_output=True, text=True
+    )
+    said = "\n".join(path.read_text() for path in Path("swept/sweeps").rglob("*.log"))
+    assert swept.returncode == 0, swept.stderr[-2000:] + said[-3000:]
+    found = sorted(Path("swept").glob("tiny-*/result.json"))
+    assert len(found) == 2
+    ranks = [json.loads(path.read_text(encoding="utf-8"))["pace"]["ranks"] for path in found]
+    assert ranks == [2, 2]
+    manifests = [json.loads((path.parent / "manifest.json").read_text(encoding="utf-8")) for path in found]
+    assert sorted(manifest["recipe"]["adapter"]["r"] for manifest in manifests) == [2, 4]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_search_goes_on_when_its_controller_is_killed_and_finds_its_jobs_again(
+    short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    launcher = ["hydra/launcher=submitit_slurm", "hydra.launcher.tasks_per_node=2"]
+    words = [*short, "evaluation.generations=0", "runs_dir=searched", "adapter.r=choice(2,4)", "search=grid"]
+    command = [sys.executable, "-m", "kalign", "sweep", *words, *launcher, "--json"]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    wait_until(lambda: list(Path("searched").glob("tiny-*/manifest.json")))
+    first.kill()
+    first.wait()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr[-3000:]
+    trials = json.loads(again.stdout)["trials"]
+    assert [trial["state"] for trial in trials] == ["complete", "complete"]
+    jobs = list(Path("searched").glob("sweeps/*/trials/jobs/*_submitted.pkl"))
+    assert len(jobs) == 2  # no trial was queued twice
