@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from kalign import runs
 from kalign.errors import DataError, IntegrityError, Interrupted
 from kalign.runs import Run
-from kalign.sweeps import control, plan, report
+from kalign.sweeps import control, plan, processes, report
 from tests.conftest import Result
 
 WORDS = ["recipe=tiny", "search=random", "adapter.r=int(1,64)"]
@@ -157,3 +158,20 @@ def test_a_sweep_killed_with_9_loses_no_trial_and_repeats_none(
     assert len(list(Path("runs").glob("tiny-*/result.json"))) == 2
     log = next(Path("runs").glob("sweeps/*/trials/0001.log")).read_text(encoding="utf-8")
     assert log.count("is finished; nothing was changed") == 1  # what the second sweep was told
+
+
+def test_a_training_notes_its_exit_code_which_a_launcher_in_between_would_hide(
+    kalign_here: Callable[..., Result],
+) -> None:
+    outcome = Path("0001.code").absolute()
+    assert kalign_here("train", "recipe=tiny", "loss.beta=-1", KALIGN_OUTCOME=str(outcome)).returncode == 2
+    assert processes.noted(outcome, 1) == 2
+    assert processes.noted(Path("none.code"), 1) == 1
+
+
+def test_a_run_that_a_process_trains_is_waited_for() -> None:
+    run = Run(Path("runs/some"))
+    assert not processes.held(run)
+    with runs.locked(run):
+        assert processes.held(run)
+    assert not processes.held(run)
