@@ -195,3 +195,32 @@ def test_a_search_goes_on_when_its_controller_is_killed_and_finds_its_jobs_again
     assert [trial["state"] for trial in trials] == ["complete", "complete"]
     jobs = list(Path("searched").glob("sweeps/*/trials/jobs/*_submitted.pkl"))
     assert len(jobs) == 2  # no trial was queued twice
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_trial_that_is_warned_queues_itself_again_and_ends(
+    short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    launcher = ["hydra/launcher=submitit_slurm", "hydra.launcher.tasks_per_node=2"]
+    words = [
+        *short,
+        "trainer.max_steps=60",
+        "trainer.save_steps=2",
+        "evaluation.generations=0",
+        "runs_dir=warned",
+    ]
+    command = [sys.executable, "-m", "kalign", "train", "-m", *words, *launcher]
+    waiting = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: list(Path("warned").glob("*/checkpoints/*/manifest.json")))
+    job = slurm("squeue", "-h", "-o", "%A").split()[0]
+    subprocess.run(["scancel", "--signal=USR1", job], check=True)
+    said = next(Path("warned/sweeps").rglob(f"{job}_0_log.out"))
+    wait_until(lambda: "queues itself again" in said.read_text(encoding="utf-8", errors="replace"))
+    wait_until(lambda: state(job) == "PENDING")
+    assert not list(Path("warned").glob("*/result.json"))
+    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+    _, errors = waiting.communicate(timeout=600)
+    assert waiting.returncode == 0, errors[-2000:]
+    assert f"job {job} ended with code 0" in errors
+    assert len(list(Path("warned").glob("*/result.json"))) == 1
