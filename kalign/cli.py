@@ -5,7 +5,17 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from kalign import __version__
-from kalign.commands import associations, evaluation, export, grounding, markers, packs, reference, training
+from kalign.commands import (
+    associations,
+    evaluation,
+    export,
+    grounding,
+    markers,
+    packs,
+    reference,
+    sweep,
+    training,
+)
 from kalign.commands.command import Command
 from kalign.errors import ConfigError, Interrupted, KalignError
 
@@ -13,6 +23,7 @@ COMMANDS: Mapping[str, Command] = {
     **training.COMMANDS,
     **reference.COMMANDS,
     **evaluation.COMMANDS,
+    **sweep.COMMANDS,
     **export.COMMANDS,
     **grounding.COMMANDS,
     **packs.COMMANDS,

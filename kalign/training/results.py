@@ -99,6 +99,7 @@ def pace(trainer: PairTrainer, first_step: int) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if cuda else "CPU",
         "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3) if cuda else None,
         "ranks": trainer.accelerator.num_processes,
+        "distributed": trainer.accelerator.distributed_type.value,  # what Accelerate made of the launch
     }
 
 
