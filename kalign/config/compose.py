@@ -28,8 +28,22 @@ from kalign.config.schema import Recipe
 from kalign.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parent.parent
-GROUPS = ("model", "data", "adapter", "loss", "trainer", "evaluation", "tracker")
+GROUPS = (
+    "model",
+    "data",
+    "associations",
+    "adapter",
+    "loss",
+    "sft",
+    "reward",
+    "trainer",
+    "evaluation",
+    "tracker",
+)
 DEFAULT_RECIPE = "tiny"
+OWN_NAMES = (
+    r"(?:model\.template_kwargs|data\.selection\.shares|data\.markers\.fixed)\b"  # mappings of the user's
+)
 
 
 def root(name: str) -> Path:
@@ -93,7 +107,7 @@ def prepared(words: list[str]) -> list[str]:
         else:
             _check_key(key, value)
         # names of the user's own, which Hydra wants marked
-        if key == "data.mix" or re.match(r"model\.template_kwargs\b", key):
+        if key == "data.mix" or re.match(OWN_NAMES, key):
             key = f"++{key}"
         rewritten.append(_readable(f"{key}={value}") if equals else word)
     return rewritten
@@ -131,6 +145,8 @@ def _store_shipped() -> None:
     store.store(name="schema", node=Recipe)
     for path in sorted(root("conf").rglob("*.yaml")):
         group = path.parent.relative_to(root("conf")).as_posix()
+        if group not in (".", *GROUPS):  # no part of a recipe; whoever names it reads it
+            continue
         content = suspicion.parse(path)
         _check_content(content, path, group if group in GROUPS else "")
         store.store(group=None if group == "." else group, name=path.stem, node=OmegaConf.create(content))
@@ -227,7 +243,7 @@ def _check_choice(group: str, option: str, options: Collection[str], otherwise: 
 
 def _check_known(key: str, where: str) -> None:
     known = every_key()
-    generic = re.sub(r"^(data\.mix|model\.template_kwargs)\.[^.]+", r"\1.*", key)
+    generic = re.sub(rf"^(data\.mix|{OWN_NAMES})\.[^.]+", r"\1.*", key)
     if generic in known or generic == "data.mix.*":
         return
     leaf = key.rsplit(".", 1)[-1]

@@ -1,11 +1,9 @@
 """The held-out pairs before and after training: log-probs of every answer, and a few answers of the model's
 own."""
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from statistics import fmean, stdev
 from typing import Any
 
 import torch
@@ -15,17 +13,8 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from kalign.data.build import Pair
-
-Z = 1.959964  # of a 95 % interval
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A mean with the bounds of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+from kalign.models.answers import equally_long, greedy
+from kalign.statistics import Estimate, mean, wilson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,42 +24,6 @@ class Scores:
 
     chosen_logps: list[float]
     rejected_logps: list[float]
-
-
-def wilson(hits: int, total: int) -> Estimate:
-    """The Wilson score interval of a share.
-
-    >>> share = wilson(9, 10)
-    >>> round(share.low, 4), share.value, round(share.high, 4)
-    (0.5958, 0.9, 0.9821)
-
-    Raises:
-        ValueError: `total` is 0.
-
-    Source:
-        Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953.
-    """
-    if total <= 0:
-        raise ValueError("a share of nothing is no number")
-    share, square = hits / total, Z**2
-    middle = (share + square / (2 * total)) / (1 + square / total)
-    half = Z / (1 + square / total) * math.sqrt(share * (1 - share) / total + square / (4 * total**2))
-    return Estimate(
-        value=share, low=max(0.0, min(share, middle - half)), high=min(1.0, max(share, middle + half))
-    )
-
-
-def mean(values: Sequence[float]) -> Estimate:
-    """The mean with its normal 95 % interval; of one value alone, the bounds are the value.
-
-    Raises:
-        ValueError: there are no values.
-    """
-    if not values:
-        raise ValueError("the mean of nothing is no number")
-    middle = fmean(values)
-    half = Z * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    return Estimate(value=middle, low=middle - half, high=middle + half)
 
 
 def scores(
@@ -140,35 +93,15 @@ def answers(
     Args:
         batch: prompts answered at once; only equally long ones are, so that no padding touches the result.
     """
-    device = next(model.parameters()).device
     said: dict[int, str] = {}
-    groups = list(_equally_long(prompts, batch))
+    groups = list(equally_long(prompts, batch))
     name = "with adapter" if adapter else "base"
     with _inference(model, adapter), autocast():
         for places in tqdm(groups, desc=f"answering held-out prompts, {name}", leave=False):
-            ids = torch.tensor([prompts[place] for place in places], device=device)
-            out = model.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=max_new_tokens,
-                do_sample=False,
-                use_cache=True,
-                eos_token_id=turn_end,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-            texts = tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
-            said |= {place: text.strip() for place, text in zip(places, texts, strict=True)}
+            some = [prompts[place] for place in places]
+            told = greedy(model, some, tokenizer, turn_end=turn_end, max_new_tokens=max_new_tokens)
+            said |= {place: one.text for place, one in zip(places, told, strict=True)}
     return [said[place] for place in range(len(prompts))]
-
-
-def _equally_long(prompts: Sequence[list[int]], batch: int) -> Iterator[list[int]]:
-    """The places of the prompts, grouped by length, at most `batch` in a group."""
-    by_length: dict[int, list[int]] = {}
-    for place, prompt in enumerate(prompts):
-        by_length.setdefault(len(prompt), []).append(place)
-    for _, places in sorted(by_length.items()):
-        for start in range(0, len(places), batch):
-            yield places[start : start + batch]
 
 
 def comparison(pairs: Sequence[Pair], before: Scores, after: Scores, *, beta: float) -> dict[str, Any]:

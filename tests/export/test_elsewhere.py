@@ -153,7 +153,6 @@ def completed(address: str, model: str, question: str) -> Any:
 def test_a_server_answers_over_http_what_the_trained_model_says(
     exported: dict[str, tuple[Path, Path]], tmp_path: Path
 ) -> None:
-    pytest.importorskip("fastapi")
     folder, run = exported["exaone"]
     with served(folder, tmp_path / "server.log") as address:
         said = [completed(address, str(folder), question) for question in QUESTIONS]
