@@ -42,7 +42,7 @@ def test_the_card_says_what_a_reader_must_know(exported: Path) -> None:
         "few.jsonl | 10 | `",
         "| reward accuracy | - | 1.000 [0.207, 1.000] |",
         "Licence of the base: ",
-        "| retention | 1.",
+        "| retention | ",
         "| merged into 16bit instead | retention ",
         "| AutoTokenizer on tokenizer/ | exact |",
         "vllm serve my-model --tokenizer my-model/tokenizer",
