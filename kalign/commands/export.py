@@ -21,6 +21,13 @@ SETTINGS = {
     "base": None,
     "accept_loss": "false",
 }
+WHOLE = "every hash, names, shapes and types of tensors, finite numbers, tokenizer, template, stops"
+CHECKED_ALONE = {
+    "merged": WHOLE,
+    "vendor": WHOLE,
+    "adapter": "every hash, tokenizer, template",
+    "gguf": "every hash",
+}
 
 
 def export(words: list[str], flags: argparse.Namespace) -> int:
@@ -75,13 +82,12 @@ def _verify(folder: "Path", run: "Path | None", flags: argparse.Namespace) -> in
     if run:
         _say(certificate, flags, f"Holds, measured again: {folder}")
     else:
-        unmeasured = "what only its run and its base could show again (give run=DIR)"
         _say(
             certificate,
             flags,
             f"Holds, as far as its files show: {folder}\n"
-            "Checked now: every hash, names, shapes and types of tensors, finite numbers, tokenizer, "
-            f"template, stops.\nNot measured again: {unmeasured}.",
+            f"Checked now: {CHECKED_ALONE[certificate['format']]}.\n"
+            "Not measured again: what only its run and its base could show (give run=DIR).",
         )
     return 0
 
@@ -110,7 +116,8 @@ def _shown() -> Iterator["Tell"]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    to = Console(stderr=True)
+    with Progress(*columns, console=to, transient=True, disable=not to.is_terminal) as progress:
         task = progress.add_task("loading libraries", total=1)
 
         def tell(stage: str, done: int, of: int) -> None:

