@@ -24,7 +24,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 SETTINGS = sorted(key for key in compose.every_key() if "*" not in key)
 ROWS = [
     ["errors", "__init__"],
-    ["records", "files", "yaml_files", "preemption"],
+    ["records", "files", "yaml_files", "preemption", "statistics", "pages"],
     ["config", "runs", "packs", "grounding"],
     ["models", "data", "listing", "providers"],
     ["training", "export", "synthesis", "evaluation", "associations", "markers"],

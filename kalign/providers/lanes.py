@@ -28,6 +28,7 @@ class Lane:
         self.successes = 0
         self.closed: KalignError | None = None
         self._allowed = 1.0
+        self._steady = float(provider.max_concurrency)  # up to here it doubles, from here it creeps
         self._running = 0
         self._waiting: deque[asyncio.Future[bool]] = deque()
         self._paused_until = 0.0
@@ -69,7 +70,8 @@ class Lane:
     def succeeded(self) -> None:
         """The model answered, whatever it said."""
         most = self.provider.max_concurrency
-        self._allowed = most if not self.successes else min(most, self._allowed + 1 / self._allowed)
+        step = 1.0 if self._allowed < self._steady else 1 / self._allowed
+        self._allowed = min(most, self._allowed + step) if self.successes else most
         self.successes += 1
         self._failures = self._cuts = 0
 
@@ -79,7 +81,7 @@ class Lane:
         if after is not None and after > self.patience:
             self._give_up(f"it asks to wait {after:.0f} s ({reason})")
         if started > self._cut_at:  # those that were on the way together count once
-            self._allowed = max(1.0, self._allowed / 2)
+            self._allowed = self._steady = max(1.0, self._allowed / 2)
             self._cut_at = time.monotonic()
             self._cuts += 1
             if after is None:

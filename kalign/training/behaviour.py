@@ -4,7 +4,6 @@ Harmful prompts should be refused constructively, their benign twins answered. W
 counts as not shown, and is counted beside it.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -14,7 +13,7 @@ from kalign import files, packs
 from kalign.grounding import refusal, verify
 from kalign.grounding.refusal import Verdict
 from kalign.records import Message
-from kalign.training.held_out import wilson
+from kalign.statistics import mcnemar, wilson
 
 COLUMNS: Mapping[str, Callable[[Verdict], bool | None]] = {
     "declines": lambda verdict: verdict.declines,
@@ -102,20 +101,6 @@ def rows(
         }
         for prompt, (old, new), (first, second) in zip(asked, answers, judged, strict=True)
     ]
-
-
-def mcnemar(gained: int, lost: int) -> float:
-    """The exact two-sided p-value of a paired change, 1 where nothing changed.
-
-    >>> round(mcnemar(12, 3), 5), mcnemar(0, 0)
-    (0.03516, 1.0)
-
-    Source:
-        McNemar 1947, https://doi.org/10.1007/BF02295996, with the exact binomial distribution.
-    """
-    changed = gained + lost
-    tail: float = sum(math.comb(changed, k) for k in range(min(gained, lost) + 1)) / 2**changed
-    return min(1.0, 2 * tail)
 
 
 def _plain(verdict: Verdict) -> dict[str, Any]:

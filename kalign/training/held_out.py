@@ -1,11 +1,9 @@
 """The held-out pairs before and after training: log-probs of every answer, and a few answers of the model's
 own."""
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from statistics import fmean, stdev
 from typing import Any
 
 import torch
@@ -15,17 +13,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from kalign.data.build import Pair
-
-Z = 1.959964  # of a 95 % interval
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A mean with the bounds of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+from kalign.statistics import Estimate, mean, wilson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,42 +23,6 @@ class Scores:
 
     chosen_logps: list[float]
     rejected_logps: list[float]
-
-
-def wilson(hits: int, total: int) -> Estimate:
-    """The Wilson score interval of a share.
-
-    >>> share = wilson(9, 10)
-    >>> round(share.low, 4), share.value, round(share.high, 4)
-    (0.5958, 0.9, 0.9821)
-
-    Raises:
-        ValueError: `total` is 0.
-
-    Source:
-        Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953.
-    """
-    if total <= 0:
-        raise ValueError("a share of nothing is no number")
-    share, square = hits / total, Z**2
-    middle = (share + square / (2 * total)) / (1 + square / total)
-    half = Z / (1 + square / total) * math.sqrt(share * (1 - share) / total + square / (4 * total**2))
-    return Estimate(
-        value=share, low=max(0.0, min(share, middle - half)), high=min(1.0, max(share, middle + half))
-    )
-
-
-def mean(values: Sequence[float]) -> Estimate:
-    """The mean with its normal 95 % interval; of one value alone, the bounds are the value.
-
-    Raises:
-        ValueError: there are no values.
-    """
-    if not values:
-        raise ValueError("the mean of nothing is no number")
-    middle = fmean(values)
-    half = Z * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    return Estimate(value=middle, low=middle - half, high=middle + half)
 
 
 def scores(

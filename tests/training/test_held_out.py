@@ -1,4 +1,3 @@
-import math
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +38,3 @@ def test_the_comparison_counts_what_gained_more() -> None:
     assert changed["reward_margin"]["after"]["value"] == pytest.approx(0.5 * (3 - 1 - 2) / 3)
     assert changed["prefers_chosen"]["before"]["value"] == pytest.approx(1 / 3)
     assert changed["chosen_logp"]["after"]["value"] == pytest.approx(-61 / 3)
-
-
-@pytest.mark.parametrize(("hits", "total"), [(0, 5), (5, 5), (1, 1), (50, 100)])
-def test_the_interval_of_a_share_holds_the_share_and_stays_within_zero_and_one(hits: int, total: int) -> None:
-    estimate = held_out.wilson(hits, total)
-    assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
-    # Wilson's bounds solve (p - share)^2 = z^2 p (1 - p) / n
-    for bound in (estimate.low, estimate.high):
-        left, right = (bound - hits / total) ** 2, held_out.Z**2 * bound * (1 - bound) / total
-        assert math.isclose(left, right, abs_tol=1e-9) or bound in (0.0, 1.0)
-
-
-def test_nothing_has_no_mean() -> None:
-    with pytest.raises(ValueError, match="nothing"):
-        held_out.mean([])
-    with pytest.raises(ValueError, match="nothing"):
-        held_out.wilson(0, 0)

@@ -1,0 +1,26 @@
+"""Statistics with their uncertainty: shares and means, paired tests, bootstrap, agreement, power."""
+
+from kalign.statistics.agreement import cohen, fleiss, gwet, krippendorff, raw
+from kalign.statistics.bootstrap import mean_interval, paired_difference
+from kalign.statistics.estimates import Estimate, mcnemar, mean, wilson
+from kalign.statistics.many import benjamini_hochberg, holm
+from kalign.statistics.power import detectable, pairs_needed, power
+
+__all__ = [
+    "Estimate",
+    "benjamini_hochberg",
+    "cohen",
+    "detectable",
+    "fleiss",
+    "gwet",
+    "holm",
+    "krippendorff",
+    "mcnemar",
+    "mean",
+    "mean_interval",
+    "paired_difference",
+    "pairs_needed",
+    "power",
+    "raw",
+    "wilson",
+]

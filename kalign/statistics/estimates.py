@@ -1,0 +1,72 @@
+"""A share or a mean with its interval, and the exact test of a paired change. Nothing heavy is imported."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+Z = 1.959964  # of a 95 % interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A value with the bounds of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def wilson(hits: int, total: int) -> Estimate:
+    """The Wilson score interval of a share.
+
+    >>> print(wilson(9, 10))
+    0.900 [0.596, 0.982]
+
+    Raises:
+        ValueError: `total` is 0.
+
+    Source:
+        Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953.
+    """
+    if total <= 0:
+        raise ValueError("a share of nothing is no number")
+    share, square = hits / total, Z**2
+    middle = (share + square / (2 * total)) / (1 + square / total)
+    half = Z / (1 + square / total) * math.sqrt(share * (1 - share) / total + square / (4 * total**2))
+    return Estimate(
+        value=share, low=max(0.0, min(share, middle - half)), high=min(1.0, max(share, middle + half))
+    )
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    """The mean with its normal 95 % interval; of one value alone, the bounds are the value.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if not values:
+        raise ValueError("the mean of nothing is no number")
+    middle = fmean(values)
+    half = Z * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return Estimate(value=middle, low=middle - half, high=middle + half)
+
+
+def mcnemar(gained: int, lost: int, *, mid: bool = False) -> float:
+    """The exact two-sided p-value of a paired change, 1 where nothing changed; `mid` gives the mid-p.
+
+    >>> round(mcnemar(12, 3), 5), round(mcnemar(12, 3, mid=True), 5), mcnemar(0, 0)
+    (0.03516, 0.02127, 1.0)
+
+    Source:
+        McNemar 1947, https://doi.org/10.1007/BF02295996, with the exact binomial distribution; mid-p:
+        Fagerland et al. 2013, https://doi.org/10.1186/1471-2288-13-91.
+    """
+    changed, fewer = gained + lost, min(gained, lost)
+    tail: float = sum(math.comb(changed, k) for k in range(fewer + 1)) / 2**changed
+    if mid and changed:
+        tail -= math.comb(changed, fewer) / 2 ** (changed + 1)
+    return min(1.0, 2 * tail)

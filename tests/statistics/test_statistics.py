@@ -1,0 +1,148 @@
+"""Published examples, simulation, and what is refused; the doctests hold more vectors."""
+
+import math
+
+import numpy as np
+import pytest
+
+from kalign import statistics
+from kalign.statistics.estimates import Estimate, Z
+
+FLEISS = [
+    [0, 0, 0, 0, 14],
+    [0, 2, 6, 4, 2],
+    [0, 0, 3, 5, 6],
+    [0, 3, 9, 2, 0],
+    [2, 2, 8, 1, 1],
+    [7, 7, 0, 0, 0],
+    [3, 2, 6, 3, 0],
+    [2, 5, 3, 2, 2],
+    [6, 5, 2, 1, 0],
+    [0, 2, 2, 3, 7],
+]
+KRIPPENDORFF = ["123321412   ", "1233224125 3", " 3332342251 ", "12332441251 "]
+
+
+def krippendorff_table() -> list[list[int | None]]:
+    return [[None if mark == " " else int(mark) for mark in item] for item in zip(*KRIPPENDORFF, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("hits", "total", "low", "high"),
+    [(0, 30, 0, 0.1135), (30, 30, 0.8865, 1), (850, 1000, 0.8265, 0.8708)],
+)
+def test_the_interval_of_a_share_is_wilsons(hits: int, total: int, low: float, high: float) -> None:
+    estimate = statistics.wilson(hits, total)
+    assert (round(estimate.low, 4), round(estimate.high, 4)) == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "exact", "mid"), [(12, 3, 0.03516, 0.02127), (59, 6, 4.96e-12, 2.73e-12), (0, 0, 1, 1)]
+)
+def test_a_paired_change_is_tested_exactly(gained: int, lost: int, exact: float, mid: float) -> None:
+    assert statistics.mcnemar(gained, lost) == pytest.approx(exact, rel=2e-3)
+    assert statistics.mcnemar(lost, gained, mid=True) == pytest.approx(mid, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("gain", "discordant", "one", "six"),
+    [
+        (0.02, 0.10, 1960, 3024),
+        (0.03, 0.10, 870, 1343),
+        (0.05, 0.15, 469, 724),
+        (0.10, 0.25, 194, 300),
+        (0.0066, 0.08, 14413, 22237),
+        (0.0143, 0.10, 3836, 5919),
+        (0.0441, 0.12, 482, 744),
+    ],
+)
+def test_the_pairs_that_are_needed_are_those_of_the_formula(
+    gain: float, discordant: float, one: int, six: int
+) -> None:
+    """The table rounds to the nearest; a number of pairs that is needed is rounded up."""
+    assert statistics.pairs_needed(gain, discordant=discordant) - one in (0, 1)
+    assert statistics.pairs_needed(gain, discordant=discordant, level=0.05 / 6) - six in (0, 1)
+    assert statistics.power(one, gain, discordant=discordant) == pytest.approx(0.8, abs=1e-3)
+    assert statistics.detectable(one, discordant=discordant) == pytest.approx(gain, rel=1e-3)
+
+
+def test_too_few_pairs_detect_nothing() -> None:
+    assert statistics.detectable(5, discordant=0.1) is None
+
+
+def test_published_examples_of_agreement_are_met() -> None:
+    rated = [[value for value, number in enumerate(row) for _ in range(number)] for row in FLEISS]
+    assert statistics.fleiss(rated) == pytest.approx(0.2099, abs=5e-5)
+    table = krippendorff_table()
+    found = {
+        level: statistics.krippendorff(table, level=level) for level in ("nominal", "ordinal", "interval")
+    }
+    assert found == pytest.approx({"nominal": 0.7434, "ordinal": 0.8154, "interval": 0.8491}, abs=5e-5)
+    assert statistics.krippendorff(["kk", "kn", "nn", "nn"]) == pytest.approx(0.5333, abs=5e-5)
+
+
+def test_ac1_stays_high_where_nearly_all_is_safe_and_kappa_does_not() -> None:
+    rated = [["safe", "safe"]] * 95 + [["safe", "unsafe"]] * 5
+    kappa, ac1 = statistics.fleiss(rated), statistics.gwet(rated, categories=2)
+    assert statistics.raw(rated) == 0.95
+    assert kappa is not None and kappa < 0
+    assert ac1 == pytest.approx((0.95 - 2 * 0.025 * 0.975) / (1 - 2 * 0.025 * 0.975))
+
+
+def test_agreement_that_chance_explains_is_no_number() -> None:
+    assert statistics.fleiss([["a", "a"], ["a", "a"]]) is None
+    assert statistics.krippendorff([["a", "a"], ["a", None]]) is None
+    assert statistics.cohen("aaa", "aaa") is None
+    with pytest.raises(ValueError, match="equally many"):
+        statistics.fleiss([["a", "a"], ["a", "a", "b"]])
+
+
+def test_clustered_intervals_cover_the_truth_where_plain_ones_do_not() -> None:
+    """Families of ten rows that all share one value: the rows look like 400, and are 40."""
+    generator = np.random.default_rng(5)
+    clusters = [family for family in range(40) for _ in range(10)]
+
+    def covers(interval: Estimate) -> bool:
+        return interval.low <= 0 <= interval.high
+
+    clustered = plain = 0
+    for trial in range(60):
+        values = np.repeat(generator.normal(size=40), 10).tolist()
+        clustered += covers(statistics.mean_interval(values, clusters=clusters, resamples=400, seed=trial))
+        plain += covers(statistics.mean_interval(values, resamples=400, seed=trial))
+    assert clustered > 50 > plain
+
+
+def test_a_paired_difference_is_that_of_the_pairs_and_repeats() -> None:
+    before, after = [0, 0, 1, 1, 0, 1] * 20, [1, 0, 1, 1, 1, 0] * 20
+    first = statistics.paired_difference(before, after)
+    assert first.value == pytest.approx(1 / 6)
+    assert first.low < first.value < first.high
+    assert first == statistics.paired_difference(before, after)
+    with pytest.raises(ValueError, match="a pair needs both"):
+        statistics.paired_difference([1.0], [])
+
+
+def test_adjusted_p_values_keep_their_places_and_their_order() -> None:
+    raw = [0.04, 0.001, 0.6]
+    assert statistics.holm(raw) == pytest.approx([0.08, 0.003, 0.6])
+    assert statistics.benjamini_hochberg(raw) == pytest.approx([0.06, 0.003, 0.6])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        statistics.holm([1.5])
+
+
+@pytest.mark.parametrize(("hits", "total"), [(0, 5), (5, 5), (1, 1), (50, 100)])
+def test_the_interval_of_a_share_holds_the_share_and_stays_within_zero_and_one(hits: int, total: int) -> None:
+    estimate = statistics.wilson(hits, total)
+    assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+    # Wilson's bounds solve (p - share)^2 = z^2 p (1 - p) / n
+    for bound in (estimate.low, estimate.high):
+        left, right = (bound - hits / total) ** 2, Z**2 * bound * (1 - bound) / total
+        assert math.isclose(left, right, abs_tol=1e-9) or bound in (0.0, 1.0)
+
+
+def test_nothing_has_no_mean() -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        statistics.mean([])
+    with pytest.raises(ValueError, match="nothing"):
+        statistics.wilson(0, 0)
