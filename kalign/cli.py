@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from kalign import __version__
-from kalign.commands import export, grounding, packs, training
+from kalign.commands import export, grounding, packs, providers, training
 from kalign.commands.command import Command
 from kalign.errors import ConfigError, Interrupted, KalignError
 
@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, Command] = {
     **export.COMMANDS,
     **grounding.COMMANDS,
     **packs.COMMANDS,
+    **providers.COMMANDS,
 }
 
 
