@@ -342,7 +342,7 @@ def test_in_an_outage_one_request_at_a_time_looks_whether_it_is_over(ask: Ask) -
         return fault(503 if number % 2 else 500) if outage else says("네", wait=0.01)
 
     with serving(answer) as server:
-        answers = ask(questions(server.provider(max_concurrency=32, backoff=0.05, attempts=2), 200))
+        answers = ask(questions(server.provider(max_concurrency=32, backoff=0.05, attempts=4), 200))
         assert all(one.ok for one in answers)
         assert server.requests < 200 + 3 * 32
 
