@@ -5,16 +5,30 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from kalign import __version__
-from kalign.commands import export, grounding, packs, providers, training
+from kalign.commands import (
+    associations,
+    evaluation,
+    export,
+    grounding,
+    markers,
+    packs,
+    providers,
+    reference,
+    training,
+)
 from kalign.commands.command import Command
 from kalign.errors import ConfigError, Interrupted, KalignError
 
 COMMANDS: Mapping[str, Command] = {
     **training.COMMANDS,
+    **reference.COMMANDS,
+    **evaluation.COMMANDS,
     **export.COMMANDS,
     **grounding.COMMANDS,
     **packs.COMMANDS,
     **providers.COMMANDS,
+    **markers.COMMANDS,
+    **associations.COMMANDS,
 }
 
 

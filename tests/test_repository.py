@@ -90,10 +90,10 @@ def test_every_recipe_composes(recipe: str) -> None:
 def test_every_option_of_every_group_composes(group: str) -> None:
     options = sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
     assert options
+    needed = {"trainer": ["trainer.bf16=false"], "data=associations": ["method=sft"]}
     for option in options:
-        compose.load(
-            ["recipe=tiny", f"{group}={option}", *(["trainer.bf16=false"] if group == "trainer" else [])]
-        )
+        more = needed.get(group, []) + needed.get(f"{group}={option}", [])
+        compose.load(["recipe=tiny", f"{group}={option}", *more])
 
 
 @pytest.mark.parametrize("group", compose.GROUPS)
@@ -169,7 +169,11 @@ def test_settings_keep_the_names_of_trl_and_peft() -> None:
         return {field.name for field in dataclasses.fields(block)}
 
     assert names(Adapter) - {"quantization"} <= names(LoraConfig)
-    ours = {"pairs_per_step"}  # TRL's gradient_accumulation_steps follows from it
+    ours = {
+        "pairs_per_step",
+        "shared_prefix",
+        "reference_store",
+    }  # TRL's gradient_accumulation_steps follows from the first
     assert names(Trainer) - ours | names(Loss) <= names(DPOConfig)
 
 

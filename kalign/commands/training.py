@@ -11,8 +11,11 @@ from kalign.commands.command import RECIPE_HELP, RECIPE_WORDS, Command, console,
 from kalign.errors import ConfigError, DataError, ResourceError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from kalign.config import Recipe
     from kalign.preemption import Notice
+    from kalign.runs import Run
 
 
 def train(words: list[str], flags: argparse.Namespace) -> int:
@@ -42,12 +45,27 @@ def _train(words: list[str], flags: argparse.Namespace, notice: "Notice") -> int
     if own:
         return _launched(recipe, own, words, flags)
     quiet_libraries()
-    from kalign.training import dpo  # only now: composing and refusing never wait for torch
-
-    run = dpo.train(recipe, console(flags), notice)
+    run = learn(recipe, console(flags), notice)
     if flags.json and int(os.environ.get("RANK", "0")) == 0:
         print(run.result.read_text(encoding="utf-8"), end="")
     return 0
+
+
+def learn(recipe: "Recipe", shown: "Console", notice: "Notice") -> "Run":
+    """The recipe's run, trained by its method; torch is only loaded now, never for composing."""
+    if recipe.method == "dpo":
+        from kalign.training import dpo
+
+        return dpo.train(recipe, shown, notice)
+    from kalign.associations import tasks
+
+    if recipe.method == "sft":
+        from kalign.training import sft
+
+        return sft.train(recipe, shown, notice, tasks.examples)
+    from kalign.training import grpo
+
+    return grpo.train(recipe, shown, notice, tasks.examples)
 
 
 def _launched(recipe: "Recipe", own: dict[str, Any], words: list[str], flags: argparse.Namespace) -> int:
@@ -88,6 +106,8 @@ def plan(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import compose
 
     recipe = compose.load(words)
+    if recipe.method != "dpo":
+        raise ConfigError(f"method={recipe.method} cannot be planned yet; kalign plan knows dpo")
     quiet_libraries()
     from kalign.training.planning import plan as planning
     from kalign.training.planning import report
@@ -148,7 +168,7 @@ def list_runs(words: list[str], flags: argparse.Namespace) -> int:
 COMMANDS: Mapping[str, Command] = {
     "train": Command(
         run=train,
-        summary="fine-tune a model with preference pairs",
+        summary="fine-tune a model with preference pairs or word associations",
         example="kalign train recipe=tiny loss.beta=0.3",
         words=f"{RECIPE_WORDS} [launch=PROFILE] [ranks=N]",
         about_words=f"{RECIPE_HELP} launch=single, cpu or ddp starts N processes by accelerate "
