@@ -61,6 +61,7 @@ def test_16_a_key_or_quota_that_is_refused_stops_the_provider_after_one_request(
             ask(questions(server.provider(max_concurrency=64), 200))
         assert server.requests == 1
     assert wrong.value.exit_code == 5
+    assert str(wrong.value).startswith("provider stub: ") and "None" not in str(wrong.value)
 
 
 def test_16_a_quota_that_ends_midway_keeps_every_answer_before_it(ask: Ask, tmp_path: Path) -> None:
