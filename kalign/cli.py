@@ -12,6 +12,7 @@ from kalign.commands import (
     grounding,
     markers,
     packs,
+    providers,
     reference,
     sweep,
     training,
@@ -27,6 +28,7 @@ COMMANDS: Mapping[str, Command] = {
     **export.COMMANDS,
     **grounding.COMMANDS,
     **packs.COMMANDS,
+    **providers.COMMANDS,
     **markers.COMMANDS,
     **associations.COMMANDS,
 }

@@ -28,6 +28,7 @@ class Lane:
         self.successes = 0
         self.closed: KalignError | None = None
         self._allowed = 1.0
+        self._steady = float(provider.max_concurrency)  # up to here it doubles, from here it creeps
         self._running = 0
         self._waiting: deque[asyncio.Future[bool]] = deque()
         self._paused_until = 0.0
@@ -39,9 +40,9 @@ class Lane:
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def alone(self) -> bool:
-        """Whether nobody else runs or waits here."""
-        return self._running <= 1 and not self._waiting
+    def healthy(self) -> bool:
+        """Whether the model answers others, so that a request that keeps failing is at fault itself."""
+        return bool(self.successes) and self._failures < BREAK_AFTER
 
     async def enter(self, *, first: bool = False) -> bool:
         """Wait until one more request may start; False if none ever may.
@@ -69,7 +70,8 @@ class Lane:
     def succeeded(self) -> None:
         """The model answered, whatever it said."""
         most = self.provider.max_concurrency
-        self._allowed = most if not self.successes else min(most, self._allowed + 1 / self._allowed)
+        step = 1.0 if self._allowed < self._steady else 1 / self._allowed
+        self._allowed = min(most, self._allowed + step) if self.successes else most
         self.successes += 1
         self._failures = self._cuts = 0
 
@@ -79,7 +81,7 @@ class Lane:
         if after is not None and after > self.patience:
             self._give_up(f"it asks to wait {after:.0f} s ({reason})")
         if started > self._cut_at:  # those that were on the way together count once
-            self._allowed = max(1.0, self._allowed / 2)
+            self._allowed = self._steady = max(1.0, self._allowed / 2)
             self._cut_at = time.monotonic()
             self._cuts += 1
             if after is None:
@@ -87,12 +89,14 @@ class Lane:
         if after is not None:
             self._pause(after)
 
-    def failed(self, reason: str) -> None:
+    def failed(self, started: float, reason: str) -> None:
         """A request failed in a way that may be the endpoint's fault."""
         self._note_failure(reason)
-        if self._failures >= BREAK_AFTER:
+        if self._failures >= BREAK_AFTER and started > self._cut_at:
             self._allowed = 1.0
-            self._pause(self._doubled(self._failures - BREAK_AFTER + 1))
+            self._cut_at = time.monotonic()
+            self._cuts += 1
+            self._pause(self._doubled(self._cuts))
 
     def close(self, reason: KalignError) -> None:
         """Let nobody in any more; those on the way come to their end."""
