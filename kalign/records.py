@@ -92,6 +92,15 @@ class Institution:
         return self.confirmed and self.exists(on)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a model answered; `whole` is False where it was cut off at the limit."""
+
+    text: str
+    tokens: int
+    whole: bool
+
+
 def text(turns: Sequence[Message]) -> str:
     """The words of `turns`, one turn a line, without white space at their ends: for comparison, not for a
     model."""

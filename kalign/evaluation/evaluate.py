@@ -7,7 +7,6 @@ evals/ko-tiny-1a2b3c4d-5e6f7a8b/
 """
 
 import gc
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,7 +18,18 @@ from rich.console import Console
 
 from kalign import files, runs
 from kalign.errors import ConfigError, IntegrityError
-from kalign.evaluation import compare, judges, questions, responses, scores, subjects, suite, summary, tables
+from kalign.evaluation import (
+    compare,
+    judges,
+    questions,
+    responses,
+    results,
+    scores,
+    subjects,
+    suite,
+    summary,
+    tables,
+)
 from kalign.evaluation.asking import Weights
 from kalign.evaluation.judges import Grounds, Judge, RuleJudge
 from kalign.evaluation.questions import Question
@@ -27,11 +37,9 @@ from kalign.evaluation.responses import Asker
 from kalign.evaluation.scores import Score
 from kalign.evaluation.subjects import Subject
 from kalign.evaluation.suite import Suite
-from kalign.models.answers import Said
+from kalign.records import Said
 from kalign.runs import Run
 from kalign.statistics import detectable
-
-RESULT = "eval.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +96,7 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
             "versions": runs.versions(),
             **_sums(asked, rows),
         }
-        files.write_json(folder / RESULT, result)
+        files.write_json(folder / results.FILE, result)
     tables.say(console, result, folder)
     for name in said:
         summary.require_coverage(name, [row for row in rows if row.model == name])
@@ -185,33 +193,3 @@ def _asker(wanted: Wanted, subject: Subject, found: Sequence[Question]) -> Asker
     if subject.adapter:
         weights.require_effect(found)
     return weights
-
-
-def read(folder: Path) -> tuple[dict[str, Any], list[Score]]:
-    """A finished evaluation: its result, and its rows.
-
-    Raises:
-        ConfigError: there is none.
-        IntegrityError: its files do not belong together.
-    """
-    if not (folder / RESULT).is_file():
-        raise ConfigError(f"{folder} is no finished evaluation; kalign eval makes one, or goes on with it")
-    result: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    if files.sha256(folder / scores.FILE) != result["scores_sha256"]:
-        raise IntegrityError(f"{folder / scores.FILE} is not what {RESULT} was made of; evaluate again")
-    rows = scores.read(folder / scores.FILE)
-    for name in ("model", "base"):
-        if result[name] is not None:
-            _require_own(folder, name, result[name]["identity"], [row for row in rows if row.model == name])
-    return result, rows
-
-
-def _require_own(folder: Path, name: str, identity: Mapping[str, Any], rows: Sequence[Score]) -> None:
-    """Refuse scores of answers that another model gave."""
-    path = folder / "responses" / f"{name}.jsonl"
-    head, said = responses.read(path)
-    given = {(row["set"], row["id"], row["sha256"]): row["response"] for row in said}
-    if runs.canonical(head.get("whose")) != runs.canonical(identity):
-        raise IntegrityError(f"{path} holds the answers of another model than {folder / RESULT} names")
-    if given != {row.key: row.response for row in rows}:
-        raise IntegrityError(f"{folder / scores.FILE} does not score the answers in {path}; evaluate again")
