@@ -33,6 +33,12 @@ class IntegrityError(KalignError):
     exit_code = 4
 
 
+class ProviderError(KalignError):
+    """An endpoint refuses every request: its key, its quota or its model is not what was asked for."""
+
+    exit_code = 5
+
+
 class NumericError(KalignError, ArithmeticError):
     """Training produced a number that no later step can mend."""
 

@@ -26,7 +26,8 @@ ROWS = [
     ["errors", "__init__"],
     ["records", "files", "yaml_files", "preemption", "statistics", "pages"],
     ["config", "runs", "packs", "grounding"],
-    ["models", "data", "listing"],
+    ["models", "data", "listing", "providers"],
+    ["judging"],
     ["training", "export", "synthesis", "evaluation", "associations", "markers"],
     ["commands"],
     ["cli"],
@@ -70,6 +71,7 @@ def test_imports_go_one_way(path: Path) -> None:
         "runs",
         "packs",
         "packs.check",
+        "providers",
         "cli",
     ],
 )

@@ -131,6 +131,8 @@ def _store_shipped() -> None:
     store.store(name="schema", node=Recipe)
     for path in sorted(root("conf").rglob("*.yaml")):
         group = path.parent.relative_to(root("conf")).as_posix()
+        if group not in (".", *GROUPS):  # no part of a recipe; whoever names it reads it
+            continue
         content = suspicion.parse(path)
         _check_content(content, path, group if group in GROUPS else "")
         store.store(group=None if group == "." else group, name=path.stem, node=OmegaConf.create(content))

@@ -1,0 +1,327 @@
+"""The ledger of answers: one SQLite file, keyed by what was asked, so that nothing is asked or paid twice.
+
+An answer counts as given only when it is on disk, and answers that arrive together share one commit. The
+file is private, because it holds what models said under attack.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kalign import files, runs
+from kalign.errors import ConfigError, IntegrityError, ResourceError
+from kalign.providers.answer import FINAL, Answer, Status, Usage
+from kalign.providers.reading import parsed
+from kalign.providers.request import Request
+
+SCHEMA_VERSION = "1"
+LAYOUT = """
+CREATE TABLE IF NOT EXISTS answer (
+    key TEXT PRIMARY KEY, about TEXT NOT NULL, provider TEXT NOT NULL, asked TEXT NOT NULL,
+    status TEXT NOT NULL, text TEXT NOT NULL, reason TEXT NOT NULL, model TEXT NOT NULL, finish TEXT NOT NULL,
+    tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, cost REAL, attempts INTEGER NOT NULL,
+    seconds REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spent (
+    id TEXT PRIMARY KEY, provider TEXT NOT NULL, asked TEXT NOT NULL, cost REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+COLUMNS = (
+    "key, about, provider, asked, status, text, reason, model, finish, tokens_in, tokens_out, cost, "
+    "attempts, seconds"
+)
+# What an answer cost that another one takes the place of
+REPLACED = (
+    "INSERT INTO spent SELECT lower(hex(randomblob(16))), provider, asked, cost FROM answer "
+    "WHERE key = ? AND cost > 0"
+)
+PLACES = ", ".join("?" for _ in COLUMNS.split(","))
+LARGEST_QUESTION = 500  # keys looked up at once
+# WAL keeps its index in shared memory, which machines that share a folder do not share
+NETWORKED = (
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "fuse.sshfs",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "ceph",
+    "9p",
+    "afs",
+)
+
+
+class Ledger:
+    """One open ledger; the only one that writes this file, until it is closed.
+
+    Raises:
+        ConfigError: another process writes it.
+        IntegrityError: the file is no ledger, or damaged.
+        ResourceError: it lies on a network file system, or cannot be written.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path).expanduser()
+        require_local(self.path)
+        with contextlib.ExitStack() as opening:
+            self._lock = opening.enter_context(_locked(self.path))
+            with _plainly(self.path):
+                _create_private(self.path)
+                self._database = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+                opening.callback(self._database.close)
+                self._reader = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+                opening.callback(self._reader.close)
+                self._database.execute("PRAGMA journal_mode=WAL")
+                self._database.execute("PRAGMA synchronous=FULL")
+                self._database.executescript(LAYOUT)
+            self._require_version()
+            self._closing = opening.pop_all()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Fold the log into the file and let another process have it."""
+        self._closing.close()
+
+    def find(self, wanted: Mapping[str, Request], *, unfinished: bool = False) -> dict[str, Answer]:
+        """The answers that are kept, by key.
+
+        Args:
+            unfinished: those too that the next run would ask for again.
+        """
+        found: dict[str, Answer] = {}
+        keys = list(wanted)
+        for start in range(0, len(keys), LARGEST_QUESTION):
+            some = keys[start : start + LARGEST_QUESTION]
+            places = ",".join("?" * len(some))
+            with _plainly(self.path):
+                rows = self._reader.execute(f"SELECT {COLUMNS} FROM answer WHERE key IN ({places})", some)
+                answers = [_answer(row, wanted[row[0]]) for row in rows]
+            found |= {answer.key: answer for answer in answers if unfinished or answer.final}
+        return found
+
+    def keep(self, answers: Sequence[Answer], lost: Sequence[tuple[Request, float]] = ()) -> None:
+        """Write answers, and the cost of attempts that gave none, in one commit; they are on disk when this
+        returns.
+
+        Raises:
+            ResourceError: the disk is full; nothing of this commit is kept, everything before it is.
+        """
+        with _plainly(self.path), self._transaction():
+            self._database.executemany(REPLACED, [(answer.key,) for answer in answers])
+            self._database.executemany(
+                f"INSERT OR REPLACE INTO answer ({COLUMNS}) VALUES ({PLACES})", map(_row, answers)
+            )
+            self._database.executemany(
+                "INSERT INTO spent VALUES (lower(hex(randomblob(16))), ?, ?, ?)",
+                [(request.provider.name, request.provider.model, cost) for request, cost in lost],
+            )
+
+    def spent(self) -> float:
+        """US dollars that all answers and lost attempts in it have cost, as far as prices are known."""
+        with _plainly(self.path):
+            [total] = self._database.execute(
+                "SELECT (SELECT TOTAL(cost) FROM answer) + (SELECT TOTAL(cost) FROM spent)"
+            ).fetchone()
+        return float(total)
+
+    def counts(self) -> dict[tuple[str, str, str], int]:
+        """How many answers there are, by provider, model and status."""
+        with _plainly(self.path):
+            rows = self._database.execute(
+                "SELECT provider, asked, status, COUNT(*) FROM answer GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+            )
+            return {(provider, asked, status): count for provider, asked, status, count in rows}
+
+    def require_same(self, settings: Mapping[str, Any], *, accepted: Collection[str] = ()) -> None:
+        """Remember the settings that the answers belong to, or refuse others than were remembered.
+
+        Args:
+            settings: by dotted key.
+            accepted: keys that may differ, because the user said so; their new value is remembered.
+
+        Raises:
+            IntegrityError: a setting differs; the message names each one.
+        """
+        with _plainly(self.path):
+            row = self._database.execute("SELECT value FROM meta WHERE name = 'settings'").fetchone()
+        now = json.loads(runs.canonical(settings))
+        if row is not None:
+            before = json.loads(row[0])
+            kept = {key: value for key, value in before.items() if key not in accepted}
+            asked = {key: value for key, value in now.items() if key not in accepted}
+            runs.require_same(kept, asked, runs.Run(self.path))
+        self._remember("settings", runs.canonical(now))
+
+    def merge(self, others: Iterable[Path]) -> int:
+        """Take in the answers of other ledgers, such as those of shards, and return how many were new.
+
+        Raises:
+            IntegrityError: one of them is no ledger.
+        """
+        before = sum(self.counts().values())
+        for other in others:
+            with contextlib.closing(Ledger(other)) as source, _plainly(source.path):
+                kept = self._database.execute("SELECT key, status FROM answer").fetchall()
+                known = {key for key, status in kept if Status(status) in FINAL}
+                rows = source._database.execute(f"SELECT {COLUMNS} FROM answer")  # of this very class
+                spent = source._database.execute("SELECT * FROM spent")
+                self._take((row for row in rows if row[0] not in known), spent)
+        return sum(self.counts().values()) - before
+
+    def _take(self, rows: Iterable[tuple[Any, ...]], spent: Iterable[tuple[Any, ...]]) -> None:
+        with _plainly(self.path), self._transaction():
+            self._database.executemany(f"INSERT OR REPLACE INTO answer ({COLUMNS}) VALUES ({PLACES})", rows)
+            self._database.executemany("INSERT OR IGNORE INTO spent VALUES (?, ?, ?, ?)", spent)
+
+    def _require_version(self) -> None:
+        with _plainly(self.path):
+            row = self._database.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
+        if row is None:
+            self._remember("schema_version", SCHEMA_VERSION)
+        elif row[0] != SCHEMA_VERSION:
+            raise IntegrityError(
+                f"{self.path} is a ledger of version {row[0]}, and this kalign writes {SCHEMA_VERSION}; go "
+                "on with the kalign that made it, or name a new file"
+            )
+
+    def _remember(self, name: str, value: str) -> None:
+        with _plainly(self.path):
+            self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):  # a full disk rolls back by itself
+                self._database.execute("ROLLBACK")
+            raise
+
+
+def require_local(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
+    """Refuse a network file system, on which two machines would corrupt the file.
+
+    Raises:
+        ResourceError: `path` lies on one.
+    """
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # no Linux: nothing to read it from
+        return
+    where = path.absolute()
+    fitting = [
+        (mounted, kind)
+        for _, mounted, kind, *_ in (line.split(" ") for line in lines if line.count(" ") >= 3)
+        if where.is_relative_to(mounted.replace("\\040", " "))
+    ]
+    kind = max(fitting, key=lambda entry: len(entry[0]), default=("", ""))[1]
+    if kind in NETWORKED:
+        raise ResourceError(
+            f"{path} lies on a network file system ({kind}), where a ledger can be damaged; put it on a disk "
+            "of this machine"
+        )
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[Any]:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.fdopen(os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600), "a+", encoding="utf-8")
+    except OSError as wrong:
+        files.raise_if_full(wrong, path)
+        raise ResourceError(f"{path} cannot be written: {wrong.strerror}; name another folder") from wrong
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as wrong:
+            handle.seek(0)
+            raise ConfigError(
+                f"{path} is written by {handle.read().strip() or 'another process'} right now; wait for it, "
+                "or name another ledger"
+            ) from wrong
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()}\n")
+        handle.flush()
+        yield handle
+
+
+def _create_private(path: Path) -> None:
+    """SQLite gives its log files the permissions of the file itself, so that one must be private first."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    path.chmod(0o600)
+
+
+@contextlib.contextmanager
+def _plainly(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as wrong:
+        files.raise_if_full(wrong, path)
+        raise ResourceError(f"{path} cannot be written: {wrong.strerror}; name another folder") from wrong
+    except sqlite3.OperationalError as wrong:
+        if "full" in str(wrong) or "disk I/O" in str(wrong):
+            raise ResourceError(
+                f"no space left to write {path}; free some, and run the same command again: every answer "
+                "before this one is kept"
+            ) from wrong
+        raise ResourceError(f"{path} cannot be used: {wrong}; name another file") from wrong
+    except sqlite3.DatabaseError as wrong:
+        raise IntegrityError(
+            f"{path} is no ledger, or damaged: {wrong}; name another file, or restore a copy"
+        ) from wrong
+
+
+def _row(answer: Answer) -> tuple[Any, ...]:
+    request = answer.request
+    return (
+        answer.key,
+        request.about,
+        request.provider.name,
+        request.provider.model,
+        answer.status.value,
+        answer.text,
+        answer.reason,
+        answer.model,
+        answer.finish,
+        answer.usage.tokens_in,
+        answer.usage.tokens_out,
+        answer.cost,
+        answer.attempts,
+        answer.seconds,
+    )
+
+
+def _answer(row: tuple[Any, ...], request: Request) -> Answer:
+    key, _, _, _, status, text, reason, model, finish, tokens_in, tokens_out, cost, attempts, seconds = row
+    ok = status == Status.OK.value
+    return Answer(
+        request=request,
+        key=key,
+        status=Status(status),
+        text=text,
+        parsed=parsed(text) if ok and request.schema is not None else None,
+        reason=reason,
+        model=model,
+        finish=finish,
+        usage=Usage(tokens_in=tokens_in, tokens_out=tokens_out),
+        cost=cost,
+        attempts=attempts,
+        seconds=seconds,
+        replayed=True,
+    )
