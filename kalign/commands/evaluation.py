@@ -155,15 +155,17 @@ COMMANDS: Mapping[str, Command] = {
         summary="measure how safe and how helpful a model is",
         example="kalign eval suite=ko model=runs/tiny-1a2b3c4d base=true",
         words="model=MODEL [suite=ko] [base=true|MODEL] [KEY=VALUE ...] | compare A B [...] [out=DIR]",
-        about_words="MODEL is a run, an adapter, a model's folder, or OWNER/NAME; base=true asks it without "
-        "its adapter too, and pairs the answers. suite is a pack, a suite.yaml, a file of prompts, or one of "
-        "ko_all and korset; SET=FILE gives the file of one of its sets. family is the file of conf/model/ "
-        "that knows the model's template, judge a comma-separated panel (rules), as_of the day on which laws "
-        "and offices must exist (today), batch how many prompts are asked at once (16), max_new_tokens the "
-        "longest answer (512), out the folder (evals/...). suite=click, kmmlu, hrm8k, haerae and kobest are "
-        "scored by lm-evaluation-harness: data is a local copy, tasks some of its tasks, num_fewshot (0) and "
-        "chat_template (false) are the harness' own. compare pairs finished evaluations, each with the "
-        "first.",
+        about_words="MODEL is a run, an adapter, a model's folder, OWNER/NAME, or endpoint:PROVIDER (such as "
+        "endpoint:vllm:NAME); base=true asks it without its adapter too, and pairs the answers. suite "
+        "is a pack, a suite.yaml, a file of prompts, or one of ko_all and korset; SET=FILE gives the "
+        "file of one of its sets. family is the file of conf/model/ that knows the model's template, "
+        "judge a comma-separated panel (rules; panels of conf/judge/ and providers of conf/provider/ "
+        "judge by rubric, and a strict majority decides), as_of the day on which laws and offices must "
+        "exist (today), batch how many prompts are asked at once (16), max_new_tokens the longest "
+        "answer (512), out the folder (evals/...). suite=click, kmmlu, hrm8k, haerae and kobest are "
+        "scored by lm-evaluation-harness: data is a local copy, tasks some of its tasks, num_fewshot "
+        "(0) and chat_template (false) are the harness' own. compare pairs finished evaluations, each "
+        "with the first.",
     ),
     "report": Command(
         run=report,

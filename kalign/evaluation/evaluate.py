@@ -6,6 +6,7 @@ evals/ko-tiny-1a2b3c4d-5e6f7a8b/
     eval.json       sums, intervals, comparison, verdict; written last
 """
 
+import contextlib
 import gc
 import re
 from collections.abc import Mapping, Sequence
@@ -17,10 +18,11 @@ from typing import Any
 from rich.console import Console
 
 from kalign import files, runs
-from kalign.errors import ConfigError, IntegrityError
+from kalign.errors import IntegrityError
 from kalign.evaluation import (
     compare,
     judges,
+    panels,
     questions,
     responses,
     results,
@@ -31,12 +33,14 @@ from kalign.evaluation import (
     tables,
 )
 from kalign.evaluation.asking import Weights
+from kalign.evaluation.endpoints import Endpoint
 from kalign.evaluation.judges import Grounds, Judge, RuleJudge
 from kalign.evaluation.questions import Question
 from kalign.evaluation.responses import Asker
 from kalign.evaluation.scores import Score
 from kalign.evaluation.subjects import Subject
 from kalign.evaluation.suite import Suite
+from kalign.providers import Engine, Provider, local
 from kalign.records import Said
 from kalign.runs import Run
 from kalign.statistics import detectable
@@ -67,15 +71,17 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
     asked = suite.load(wanted.suite, wanted.paths)
     found = asked.questions()
     grounds = Grounds(asked.pack, wanted.as_of)
-    panel = _panel(wanted.judges, grounds)
+    models = panels.providers(wanted.judges)  # refused before anything is loaded
     subject = subjects.resolve(wanted.model, wanted.family)
     base = _base(wanted, subject)
     tables.print_plan(console, asked, found)
     whose = {"model": subject.identity()} | ({"base": base.identity()} if base else {})
     folder = _folder(wanted, asked, found, subject.name, whose)
     console.print(f"{subject.name} → {folder}", soft_wrap=True)
-    with runs.locked(Run(folder)):
-        said, how = _answers(wanted, folder, found, subject, base, whose)
+    with runs.locked(Run(folder)), contextlib.ExitStack() as opened:
+        engine = _engine(folder, opened) if models or subject.provider or (base and base.provider) else None
+        said, how = _answers(wanted, folder, found, subject, base, whose, engine)
+        panel = _panel(wanted, grounds, models, engine, opened)
         rows = [
             row
             for name, answers in said.items()
@@ -90,7 +96,7 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
             "model": {"name": subject.name, "identity": whose["model"]},
             "base": {"name": base.name, "identity": whose["base"]} if base else None,
             "asked": how,
-            "judges": list(wanted.judges),
+            "judges": [judge.name for judge in panel],
             "as_of": str(wanted.as_of),
             "scores_sha256": files.sha256(folder / scores.FILE),
             "versions": runs.versions(),
@@ -122,13 +128,23 @@ def _sums(asked: Suite, rows: Sequence[Score]) -> dict[str, Any]:
     return {"models": sums, "comparison": compared}
 
 
-def _panel(names: Sequence[str], grounds: Grounds) -> list[Judge]:
-    if missing := [name for name in names if name != judges.RULES]:
-        raise ConfigError(
-            f"judge={missing[0]} is not configured, and a panel without one of its judges would decide "
-            f"otherwise; configure it, or give judge={judges.RULES}"
-        )
-    return [RuleJudge(grounds)]
+def _engine(folder: Path, opened: contextlib.ExitStack) -> Engine:
+    return opened.enter_context(Engine(folder / "ledger.sqlite"))
+
+
+def _panel(
+    wanted: Wanted,
+    grounds: Grounds,
+    models: Sequence[Provider],
+    engine: Engine | None,
+    opened: contextlib.ExitStack,
+) -> list[Judge]:
+    """The judges in the order of the words; servers of this machine are started for those that need one."""
+    found: list[Judge] = [RuleJudge(grounds)] if judges.RULES in wanted.judges else []
+    if engine is not None and models:
+        ready = opened.enter_context(local.started(models))
+        found += panels.judges(ready, engine, grounds.pack)
+    return found
 
 
 def _base(wanted: Wanted, subject: Subject) -> Subject | None:
@@ -162,6 +178,7 @@ def _answers(
     subject: Subject,
     base: Subject | None,
     whose: Mapping[str, Any],
+    engine: Engine | None,
 ) -> tuple[dict[str, list[Said]], dict[str, Any]]:
     """The answers of the base, if one is asked, and of the model; and how they were asked for."""
     place = folder / "responses"
@@ -172,14 +189,15 @@ def _answers(
     for name, one in (("base", base), ("model", subject)):
         if one is None:
             continue
-        if asker is None or not _shared(subject, base):
-            del asker
-            gc.collect()
-            asker = _asker(wanted, subject if _shared(subject, base) else one, found)
-        how = asker.identity()
-        said[name] = responses.collect(
-            place / f"{name}.jsonl", found, asker, whose=whose[name], adapter=name == "model"
-        )
+        with contextlib.ExitStack() as served:
+            if asker is None or not _shared(subject, base):
+                asker = None  # makes room for the next one
+                gc.collect()
+                asker = _asker(wanted, subject if _shared(subject, base) else one, found, engine, served)
+            how = asker.identity()
+            said[name] = responses.collect(
+                place / f"{name}.jsonl", found, asker, whose=whose[name], adapter=name == "model"
+            )
     return said, how
 
 
@@ -188,7 +206,16 @@ def _shared(subject: Subject, base: Subject | None) -> bool:
     return base is not None and base == subject.base() if subject.adapter else False
 
 
-def _asker(wanted: Wanted, subject: Subject, found: Sequence[Question]) -> Asker:
+def _asker(
+    wanted: Wanted,
+    subject: Subject,
+    found: Sequence[Question],
+    engine: Engine | None,
+    served: contextlib.ExitStack,
+) -> Asker:
+    if subject.provider is not None and engine is not None:
+        [provider] = served.enter_context(local.started([subject.provider]))
+        return Endpoint(provider, engine, max_new_tokens=wanted.max_new_tokens)
     weights = Weights(subject, batch=wanted.batch, max_new_tokens=wanted.max_new_tokens)
     if subject.adapter:
         weights.require_effect(found)

@@ -81,6 +81,7 @@ class Grounds:
 
     def __init__(self, pack: str, as_of: date) -> None:
         loaded = packs.load(pack)
+        self.pack = pack
         self.as_of = as_of
         self.rules: Rules = refusal.read(loaded.folder / "refusal.yaml")
         self.grounding = verify.load(loaded.folder, loaded.institutions.values())
