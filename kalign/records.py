@@ -1,8 +1,9 @@
 """What the systems hand each other: frozen records that refuse to exist wrongly."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
+from enum import StrEnum
 
 ROLES = ("system", "user", "assistant")
 
@@ -90,6 +91,50 @@ class Institution:
     def offered(self, on: date) -> bool:
         """Whether an answer given on that day may name it."""
         return self.confirmed and self.exists(on)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a model answered; `whole` is False where it was cut off at the limit."""
+
+    text: str
+    tokens: int
+    whole: bool
+
+
+class VoteKind(StrEnum):
+    """What came of asking a judge. Only a valid vote says anything about what was judged."""
+
+    VALID = "valid"
+    BLOCKED = "blocked"  # by the provider's safety filter
+    REFUSED = "refused"  # by the judge itself
+    TRUNCATED = "truncated"
+    UNREADABLE = "unreadable"  # no JSON, a verdict outside the set, or a wrong nonce
+    MISSING = "missing"  # the judge did not answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """What one judge says of one item: a verdict for each question, if the vote is valid.
+
+    Raises:
+        ValueError: a valid vote has no verdicts, or another one has some.
+    """
+
+    judge: str
+    kind: VoteKind
+    verdicts: Mapping[str, str | int] = field(default_factory=dict)  # by question
+    reason: str = ""  # why it is not valid; never the judge's own words
+    key: str = ""  # of the answer in the ledger
+
+    def __post_init__(self) -> None:
+        if self.valid != bool(self.verdicts):
+            raise ValueError(f"a vote that is {self.kind} has {len(self.verdicts)} verdicts")
+
+    @property
+    def valid(self) -> bool:
+        """Whether it says anything about what was judged."""
+        return self.kind is VoteKind.VALID
 
 
 def text(turns: Sequence[Message]) -> str:

@@ -27,6 +27,7 @@ ROWS = [
     ["records", "files", "yaml_files", "preemption", "statistics", "pages"],
     ["config", "runs", "packs", "grounding"],
     ["models", "data", "listing", "providers", "sweeps"],
+    ["judging"],
     ["training", "export", "synthesis", "evaluation", "associations", "markers"],
     ["commands"],
     ["cli"],

@@ -11,7 +11,7 @@ from kalign.errors import IntegrityError
 from kalign.evaluation.questions import Question
 from kalign.evaluation.subjects import Subject
 from kalign.models import answers, loading, promises
-from kalign.models.answers import Said
+from kalign.records import Said
 
 PROBES = 4  # prompts on which an adapter must change the model's next token
 FAINTEST = 1e-5  # nats: the least that a log-probability must change by

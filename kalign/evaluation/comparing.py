@@ -8,7 +8,7 @@ from rich.console import Console
 
 from kalign import files, runs
 from kalign.errors import IntegrityError
-from kalign.evaluation import compare, evaluate, tables
+from kalign.evaluation import compare, results, tables
 from kalign.evaluation.scores import Score
 
 FILE = "compare.json"
@@ -25,7 +25,7 @@ def compare_folders(folders: Sequence[Path], console: Console, out: Path | None)
         ConfigError: a folder holds no finished evaluation.
         IntegrityError: they cannot be compared.
     """
-    (first, rows), *others = [evaluate.read(folder) for folder in folders]
+    (first, rows), *others = [results.read(folder) for folder in folders]
     before = _own(rows)
     compared = []
     for folder, (result, after) in zip(folders[1:], others, strict=True):

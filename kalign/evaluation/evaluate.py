@@ -6,8 +6,8 @@ evals/ko-tiny-1a2b3c4d-5e6f7a8b/
     eval.json       sums, intervals, comparison, verdict; written last
 """
 
+import contextlib
 import gc
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,20 +18,32 @@ from typing import Any
 from rich.console import Console
 
 from kalign import files, runs
-from kalign.errors import ConfigError, IntegrityError
-from kalign.evaluation import compare, judges, questions, responses, scores, subjects, suite, summary, tables
+from kalign.errors import IntegrityError
+from kalign.evaluation import (
+    compare,
+    judges,
+    panels,
+    questions,
+    responses,
+    results,
+    scores,
+    subjects,
+    suite,
+    summary,
+    tables,
+)
 from kalign.evaluation.asking import Weights
+from kalign.evaluation.endpoints import Endpoint
 from kalign.evaluation.judges import Grounds, Judge, RuleJudge
 from kalign.evaluation.questions import Question
 from kalign.evaluation.responses import Asker
 from kalign.evaluation.scores import Score
 from kalign.evaluation.subjects import Subject
 from kalign.evaluation.suite import Suite
-from kalign.models.answers import Said
+from kalign.providers import Engine, Provider, local
+from kalign.records import Said
 from kalign.runs import Run
 from kalign.statistics import detectable
-
-RESULT = "eval.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +71,17 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
     asked = suite.load(wanted.suite, wanted.paths)
     found = asked.questions()
     grounds = Grounds(asked.pack, wanted.as_of)
-    panel = _panel(wanted.judges, grounds)
+    models = panels.providers(wanted.judges)  # refused before anything is loaded
     subject = subjects.resolve(wanted.model, wanted.family)
     base = _base(wanted, subject)
     tables.print_plan(console, asked, found)
     whose = {"model": subject.identity()} | ({"base": base.identity()} if base else {})
     folder = _folder(wanted, asked, found, subject.name, whose)
     console.print(f"{subject.name} → {folder}", soft_wrap=True)
-    with runs.locked(Run(folder)):
-        said, how = _answers(wanted, folder, found, subject, base, whose)
+    with runs.locked(Run(folder)), contextlib.ExitStack() as opened:
+        engine = _engine(folder, opened) if models or subject.provider or (base and base.provider) else None
+        said, how = _answers(wanted, folder, found, subject, base, whose, engine)
+        panel = _panel(wanted, grounds, models, engine, opened)
         rows = [
             row
             for name, answers in said.items()
@@ -82,13 +96,13 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
             "model": {"name": subject.name, "identity": whose["model"]},
             "base": {"name": base.name, "identity": whose["base"]} if base else None,
             "asked": how,
-            "judges": list(wanted.judges),
+            "judges": [judge.name for judge in panel],
             "as_of": str(wanted.as_of),
             "scores_sha256": files.sha256(folder / scores.FILE),
             "versions": runs.versions(),
             **_sums(asked, rows),
         }
-        files.write_json(folder / RESULT, result)
+        files.write_json(folder / results.FILE, result)
     tables.say(console, result, folder)
     for name in said:
         summary.require_coverage(name, [row for row in rows if row.model == name])
@@ -114,13 +128,23 @@ def _sums(asked: Suite, rows: Sequence[Score]) -> dict[str, Any]:
     return {"models": sums, "comparison": compared}
 
 
-def _panel(names: Sequence[str], grounds: Grounds) -> list[Judge]:
-    if missing := [name for name in names if name != judges.RULES]:
-        raise ConfigError(
-            f"judge={missing[0]} is not configured, and a panel without one of its judges would decide "
-            f"otherwise; configure it, or give judge={judges.RULES}"
-        )
-    return [RuleJudge(grounds)]
+def _engine(folder: Path, opened: contextlib.ExitStack) -> Engine:
+    return opened.enter_context(Engine(folder / "ledger.sqlite"))
+
+
+def _panel(
+    wanted: Wanted,
+    grounds: Grounds,
+    models: Sequence[Provider],
+    engine: Engine | None,
+    opened: contextlib.ExitStack,
+) -> list[Judge]:
+    """The judges in the order of the words; servers of this machine are started for those that need one."""
+    found: list[Judge] = [RuleJudge(grounds)] if judges.RULES in wanted.judges else []
+    if engine is not None and models:
+        ready = opened.enter_context(local.started(models))
+        found += panels.judges(ready, engine, grounds.pack)
+    return found
 
 
 def _base(wanted: Wanted, subject: Subject) -> Subject | None:
@@ -154,6 +178,7 @@ def _answers(
     subject: Subject,
     base: Subject | None,
     whose: Mapping[str, Any],
+    engine: Engine | None,
 ) -> tuple[dict[str, list[Said]], dict[str, Any]]:
     """The answers of the base, if one is asked, and of the model; and how they were asked for."""
     place = folder / "responses"
@@ -164,14 +189,15 @@ def _answers(
     for name, one in (("base", base), ("model", subject)):
         if one is None:
             continue
-        if asker is None or not _shared(subject, base):
-            del asker
-            gc.collect()
-            asker = _asker(wanted, subject if _shared(subject, base) else one, found)
-        how = asker.identity()
-        said[name] = responses.collect(
-            place / f"{name}.jsonl", found, asker, whose=whose[name], adapter=name == "model"
-        )
+        with contextlib.ExitStack() as served:
+            if asker is None or not _shared(subject, base):
+                asker = None  # makes room for the next one
+                gc.collect()
+                asker = _asker(wanted, subject if _shared(subject, base) else one, found, engine, served)
+            how = asker.identity()
+            said[name] = responses.collect(
+                place / f"{name}.jsonl", found, asker, whose=whose[name], adapter=name == "model"
+            )
     return said, how
 
 
@@ -180,38 +206,17 @@ def _shared(subject: Subject, base: Subject | None) -> bool:
     return base is not None and base == subject.base() if subject.adapter else False
 
 
-def _asker(wanted: Wanted, subject: Subject, found: Sequence[Question]) -> Asker:
+def _asker(
+    wanted: Wanted,
+    subject: Subject,
+    found: Sequence[Question],
+    engine: Engine | None,
+    served: contextlib.ExitStack,
+) -> Asker:
+    if subject.provider is not None and engine is not None:
+        [provider] = served.enter_context(local.started([subject.provider]))
+        return Endpoint(provider, engine, max_new_tokens=wanted.max_new_tokens)
     weights = Weights(subject, batch=wanted.batch, max_new_tokens=wanted.max_new_tokens)
     if subject.adapter:
         weights.require_effect(found)
     return weights
-
-
-def read(folder: Path) -> tuple[dict[str, Any], list[Score]]:
-    """A finished evaluation: its result, and its rows.
-
-    Raises:
-        ConfigError: there is none.
-        IntegrityError: its files do not belong together.
-    """
-    if not (folder / RESULT).is_file():
-        raise ConfigError(f"{folder} is no finished evaluation; kalign eval makes one, or goes on with it")
-    result: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    if files.sha256(folder / scores.FILE) != result["scores_sha256"]:
-        raise IntegrityError(f"{folder / scores.FILE} is not what {RESULT} was made of; evaluate again")
-    rows = scores.read(folder / scores.FILE)
-    for name in ("model", "base"):
-        if result[name] is not None:
-            _require_own(folder, name, result[name]["identity"], [row for row in rows if row.model == name])
-    return result, rows
-
-
-def _require_own(folder: Path, name: str, identity: Mapping[str, Any], rows: Sequence[Score]) -> None:
-    """Refuse scores of answers that another model gave."""
-    path = folder / "responses" / f"{name}.jsonl"
-    head, said = responses.read(path)
-    given = {(row["set"], row["id"], row["sha256"]): row["response"] for row in said}
-    if runs.canonical(head.get("whose")) != runs.canonical(identity):
-        raise IntegrityError(f"{path} holds the answers of another model than {folder / RESULT} names")
-    if given != {row.key: row.response for row in rows}:
-        raise IntegrityError(f"{folder / scores.FILE} does not score the answers in {path}; evaluate again")

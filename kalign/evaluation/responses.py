@@ -11,7 +11,7 @@ from tqdm import tqdm
 from kalign import files, runs
 from kalign.errors import IntegrityError
 from kalign.evaluation.questions import Question, digest
-from kalign.models.answers import Said
+from kalign.records import Said
 
 COLUMNS = ("set", "id", "sha256", "response", "tokens", "whole")
 

@@ -12,7 +12,7 @@ from kalign.evaluation.judges import Grounds, Ruling
 from kalign.evaluation.questions import Question
 from kalign.grounding.refusal import UNKNOWABLE
 from kalign.grounding.verify import Citation, Status
-from kalign.models.answers import Said
+from kalign.records import Said
 
 FILE = "scores.parquet"
 LAWS, OFFICES = ("law", "article"), ("institution", "phone")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ from kalign.config import Model, Quantization
 from kalign.config.compose import load, root
 from kalign.errors import ConfigError, IntegrityError
 from kalign.models import loading
+from kalign.providers import Provider, local
+from kalign.providers import load as load_provider
 from kalign.runs import Run
 
+ENDPOINT = "endpoint:"
 WEIGHTS = "adapter_model.safetensors"
 
 
@@ -21,12 +24,16 @@ class Subject:
     """A model that can be asked, and what makes its answers its own."""
 
     name: str
-    model: Model
-    quantization: Quantization
-    adapter: Path | None
+    model: Model = field(default_factory=Model)
+    quantization: Quantization = field(default_factory=Quantization)
+    adapter: Path | None = None
+    provider: Provider | None = None  # where an endpoint answers; then the rest is left as it is
 
     def identity(self) -> dict[str, Any]:
         """What decides its answers: the weights of the base, how they are held, and those of the adapter."""
+        if self.provider is not None:
+            named = local.identified(self.provider)
+            return {"endpoint": named.name, "model": named.model, "revision": named.revision}
         located = loading.locate(self.model)
         return {
             "base": loading.base_identity(located),
@@ -53,13 +60,17 @@ def resolve(reference: str, family: str | None) -> Subject:
     """The model that a word names.
 
     Args:
-        reference: a run folder, an adapter's or a model's folder, or OWNER/NAME of the Hub.
+        reference: a run folder, an adapter's or a model's folder, OWNER/NAME of the Hub, or endpoint: with a
+            provider's name.
         family: the file of `conf/model/` that says what its template promises, where none can be found.
 
     Raises:
         ConfigError: it names nothing, or an unfinished run.
         IntegrityError: the adapter is not the one that the run wrote.
     """
+    if reference.startswith(ENDPOINT):
+        provider = load_provider(reference.removeprefix(ENDPOINT))
+        return Subject(name=f"{provider.name}-{Path(provider.model).name}", provider=provider)
     place = Path(reference).expanduser()
     if (place / "manifest.json").is_file():
         return _run(Run(place))
@@ -69,7 +80,7 @@ def resolve(reference: str, family: str | None) -> Subject:
         return _adapter(place, family)
     model = settings(reference, family)
     name = place.name if place.is_dir() else reference
-    return Subject(name=name, model=model, quantization=Quantization(), adapter=None)
+    return Subject(name=name, model=model)
 
 
 def settings(reference: str, family: str | None) -> Model:

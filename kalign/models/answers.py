@@ -1,20 +1,12 @@
 """What a model answers, greedily, and exactly the same however often it is asked."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """One answer; `whole` is False where it was cut off at the limit."""
-
-    text: str
-    tokens: int
-    whole: bool
+from kalign.records import Said
 
 
 def equally_long(prompts: Sequence[list[int]], batch: int) -> Iterator[list[int]]:

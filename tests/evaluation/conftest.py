@@ -73,7 +73,7 @@ def words(trained: Trained, run: Path, out: Path) -> list[str]:
         f"model={run}",
         "base=true",
         f"out={out}",
-        "max_new_tokens=24",
+        "max_new_tokens=20",
         "as_of=2026-11-22",
     ]
 

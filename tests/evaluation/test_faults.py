@@ -139,7 +139,7 @@ def test_two_evaluations_are_compared_in_words(
         (("model=bundled:tiny", "bas=true"), "did you mean base?"),
         (("model=bundled:tiny", "base=true"), "name the model it came from"),
         (("model=bundled:tiny", "base=bundled:tiny"), "the same weights"),
-        (("model=bundled:tiny", "batch=0"), "whole number above 0"),
+        (("model=bundled:tiny", "batch=0"), "whole number, 1 or more"),
         (("model=bundled:tiny", "korset=x.parquet"), "neither a setting nor a set of suite ko"),
         (("model=nowhere",), "neither a folder here nor OWNER/NAME"),
         (("model=bundled:tiny", "family=exaome"), "no file of conf/model/"),

@@ -1,0 +1,78 @@
+"""A panel of judges as conf/judge/ or a file of one's own describes it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from kalign.config import compose, suspicion
+from kalign.config.rules import one_of
+from kalign.errors import ConfigError
+from kalign.judging.quorum import needed
+from kalign.providers import Provider, Sampling, load_all
+
+
+@dataclass(kw_only=True)
+class Panel:
+    """Who judges, and when they have decided; values and their comments stand in conf/judge/."""
+
+    name: str
+    judges: list[str] = field(default_factory=list)  # providers, as NAME, NAME:MODEL or path/mine.yaml
+    rule: str = "unanimous"
+    least_coverage: float = 0.98
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0, max_tokens=512))
+
+    def check(self) -> None:
+        """Raise ConfigError where the panel cannot decide, or a value is out of range."""
+        if not self.judges:
+            raise ConfigError(f"judge={self.name} names no judges; give judges=[openai,gemini]")
+        needed(self.rule, len(self.judges))
+        if not 0 <= self.least_coverage <= 1:
+            raise ConfigError(f"judge.least_coverage={self.least_coverage} is a share; use 0 to 1")
+        self.sampling.check("judge.sampling")
+
+    def providers(self) -> list[Provider]:
+        """The judges as providers.
+
+        Raises:
+            ConfigError: one of them is unknown.
+        """
+        return load_all(self.judges)
+
+
+def shipped() -> dict[str, Path]:
+    """Every shipped panel by name."""
+    return {path.stem: path for path in sorted((compose.root("conf") / "judge").glob("*.yaml"))}
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Panel:
+    """The panel of that name, or of a YAML file; `overrides` are words such as rule=majority.
+
+    Raises:
+        ConfigError: there is none, or it says something wrong.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name).expanduser()
+    else:
+        one_of("judge", name, tuple(shipped()))
+        path = shipped()[name]
+    content = suspicion.parse(path)
+    suspicion.refuse_calls_and_secrets(content, str(path))
+    content = {"name": path.stem, **content}
+    try:
+        given = OmegaConf.from_dotlist([*overrides])
+        merged = OmegaConf.merge(OmegaConf.structured(Panel), content, given)
+        panel = cast(Panel, OmegaConf.to_object(merged))
+    except OmegaConfBaseException as wrong:
+        raise ConfigError(f"{path}: {compose.plainly(wrong)}") from wrong
+    panel.check()
+    return panel
+
+
+def kin(judges: Sequence[Provider], generators: Sequence[Provider]) -> list[str]:
+    """Families that judge what they wrote themselves, in order of their first judge."""
+    written = {generator.kin for generator in generators}
+    return list(dict.fromkeys(judge.kin for judge in judges if judge.kin in written))
