@@ -53,7 +53,7 @@ def questions(
     lists = [
         example
         for cue in cues
-        for example in tasks.generation(cue, own.counts[cue], texts, settings, seed=seed, copies=0)
+        for example in tasks.generation(cue, cue, own.counts[cue], texts, settings, seed=seed, copies=0)
     ]
     return Questions(
         own=own,

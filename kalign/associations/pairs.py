@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kalign.associations import rewards, tasks
+from kalign.associations.draws import chance_of
 from kalign.associations.norms import Norms
 from kalign.associations.prompts import Prompts
 from kalign.config import Associations
@@ -16,7 +17,7 @@ def ranked(
     """The order of the counts against a random one that agrees less with them."""
     for example in tasks.rankings(own, cues, texts, settings, seed=seed):
         gold = list(example.gold["words"])
-        worse = tasks.chance_of("worse", seed, example.id).sample(gold, len(gold))
+        worse = chance_of("worse", seed, example.id).sample(gold, len(gold))
         said = texts.ranked(worse)
         score = rewards.strict(said, gold, marker=texts.marker)
         if score < 1:
@@ -35,7 +36,7 @@ def between(
         theirs = other.counts.get(cue)
         if theirs is None:
             continue
-        for example in tasks.generation(cue, own.counts[cue], texts, settings, seed=seed, copies=1):
+        for example in tasks.generation(cue, cue, own.counts[cue], texts, settings, seed=seed, copies=1):
             length = len(str(example.answer).split(texts.separator))
             said = texts.listed(list(theirs)[:length])
             k = settings.top_k

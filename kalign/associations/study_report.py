@@ -73,6 +73,12 @@ def findings(document: Mapping[str, Any]) -> list[str]:
     if places:
         spelled = ", ".join(f"{arm} {place:.2f}" for arm, place in places.items())
         lines.append(f"Survey axis (0: source country, 1: target country), mean over seeds: {spelled}.")
+        moved = {arm: places[arm] - places["base"] for arm in ("sft", "shuffled") if arm in places}
+        if moved["shuffled"] >= moved["sft"] / 2 > 0:
+            lines.append(
+                "The shuffled control moves the survey too: what moved it is the words that were heard, not "
+                "what they were said of, so nothing is claimed of it."
+            )
     return lines
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from kalign import files
 from kalign.associations import tables
+from kalign.associations.draws import chance_of
 from kalign.associations.norms import BUNDLED
 from kalign.associations.prompts import Prompts
-from kalign.associations.tasks import chance_of
 from kalign.errors import ConfigError, DataError
 from kalign.records import Message
 

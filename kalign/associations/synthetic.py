@@ -15,8 +15,8 @@ from pathlib import Path
 import yaml
 
 from kalign import files
+from kalign.associations.draws import chance_of
 from kalign.associations.norms import BUNDLED
-from kalign.associations.tasks import chance_of
 
 CULTURES = ("hill", "shore")
 PARTICIPANTS = 30

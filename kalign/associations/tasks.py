@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 
 from kalign.associations import metrics, norms, prompts, rewards
+from kalign.associations.draws import chance_of
 from kalign.associations.norms import Norms
 from kalign.associations.prompts import Prompts
 from kalign.config import Associations, Recipe
@@ -37,11 +38,10 @@ def examples(recipe: Recipe) -> Examples:
     parts = split(read.counts, settings.split, seed=recipe.data.seed)
     facts: Counter[str] = Counter(read.facts)
     facts |= {f"cues: {name}": len(cues) for name, cues in parts.items()}
-    made = {
-        name: list(_asked(read, parts[name], texts, settings, seed=recipe.data.seed, facts=facts, once=once))
-        for name, once in (("train", False), ("test", True))
-    }
-    if not made["train"]:
+    seed = recipe.data.seed
+    train = list(_asked(read, parts["train"], texts, settings, seed=seed, facts=facts, once=False))
+    held_out = list(_asked(read, parts["test"], texts, settings, seed=seed, facts=Counter(), once=True))
+    if not train:
         raise DataError(
             f"{recipe.data.path} gives no example of the task {settings.task}: "
             f"{facts['cues with too few associates']} cues have fewer than associations.top_k="
@@ -50,8 +50,8 @@ def examples(recipe: Recipe) -> Examples:
         )
     marker = texts.marker
     return Examples(
-        train=made["train"],
-        held_out=made["test"],
+        train=train,
+        held_out=held_out,
         identity={"norms": {"path": read.where, "sha256": read.sha256, "layout": read.layout}},
         facts=dict(facts),
         notice=read.licence,
@@ -73,9 +73,10 @@ def split(cues: Iterable[str], shares: Sequence[float], *, seed: int) -> dict[st
     return dict(zip(SPLITS, (ordered[:first], ordered[first:second], ordered[second:]), strict=True))
 
 
-def shuffled(read: Norms, cues: Sequence[str]) -> dict[str, Mapping[str, int]]:
-    """Each cue with another cue's associates: what is said stays, what it is said of does not."""
-    return {cue: read.counts[other] for cue, other in zip(cues, [*cues[1:], *cues[:1]], strict=True)}
+def shuffled(cues: Sequence[str]) -> dict[str, str]:
+    """For each cue another one, whose associates it is given: what is said stays, what it is said of does
+    not."""
+    return dict(zip(cues, [*cues[1:], *cues[:1]], strict=True))
 
 
 def _asked(
@@ -89,16 +90,16 @@ def _asked(
     once: bool,
 ) -> Iterator[Example]:
     """The examples of the settings' task; `once` asks each held-out cue once, with all its associates."""
-    associates = {cue: read.counts[cue] for cue in cues}
-    if settings.shuffle_cues and not once:
-        associates = shuffled(read, cues)
+    sources = shuffled(cues) if settings.shuffle_cues and not once else {cue: cue for cue in cues}
     if settings.task == "generation":
         copies = settings.copies_per_cue or max(1, settings.target_examples // max(1, len(cues)))
-        for cue, counts in associates.items():
-            yield from generation(cue, counts, texts, settings, seed=seed, copies=0 if once else copies)
+        for cue, source in sources.items():
+            yield from generation(
+                cue, source, read.counts[source], texts, settings, seed=seed, copies=0 if once else copies
+            )
     elif settings.task == "ranking":
-        for cue, counts in associates.items():
-            yield from ranking(cue, counts, texts, settings, seed=seed, facts=facts)
+        for cue, source in sources.items():
+            yield from ranking(cue, source, read.counts[source], texts, settings, seed=seed, facts=facts)
     else:
         wanted = set(cues)
         for number, (cue, words) in enumerate(read.trials):
@@ -107,11 +108,19 @@ def _asked(
 
 
 def generation(
-    cue: str, counts: Mapping[str, int], texts: Prompts, settings: Associations, *, seed: int, copies: int
+    cue: str,
+    source: str,
+    counts: Mapping[str, int],
+    texts: Prompts,
+    settings: Associations,
+    *,
+    seed: int,
+    copies: int,
 ) -> Iterator[Example]:
     """Copies of one cue, each with a random share of its associates, the most frequent first, none twice.
 
     Args:
+        source: the cue whose associates they are; another one in the shuffled control.
         copies: 0 asks once, with all associates.
     """
     words = list(counts)
@@ -120,7 +129,7 @@ def generation(
     asked: dict[tuple[int, int], tuple[Message, ...]] = {}
     seen = set()
     for copy in range(max(1, copies)):
-        chance = chance_of(seed, settings.culture, cue, copy)
+        chance = chance_of(seed, settings.culture, source, copy)
         places = sorted(chance.sample(range(len(words)), kept)) if copies else range(len(words))
         answer = texts.listed([words[place] for place in places])
         if answer in seen:
@@ -146,6 +155,7 @@ def band(length: int, chance: random.Random) -> tuple[int, int]:
 
 def ranking(
     cue: str,
+    source: str,
     counts: Mapping[str, int],
     texts: Prompts,
     settings: Associations,
@@ -161,7 +171,7 @@ def ranking(
         facts["cues with too few associates"] += 1
         return
     for question in range(settings.questions_per_cue):
-        chance = chance_of(seed, settings.culture, cue, question)
+        chance = chance_of(seed, settings.culture, source, question)
         if settings.distinct_counts:
             levels = chance.sample(sorted(by_count), settings.top_k)
             drawn = [chance.choice(by_count[level]) for level in levels]
@@ -186,7 +196,7 @@ def rankings(
     return [
         example
         for cue in cues
-        for example in ranking(cue, read.counts[cue], texts, settings, seed=seed, facts=facts)
+        for example in ranking(cue, cue, read.counts[cue], texts, settings, seed=seed, facts=facts)
     ]
 
 
@@ -202,8 +212,3 @@ def participant(
         answer=texts.listed(given),
         gold={"norms": counts},
     )
-
-
-def chance_of(*parts: object) -> random.Random:
-    """Chance that depends on nothing but `parts`: the same in every process."""
-    return random.Random(sha256(":".join(map(str, parts)).encode()).digest())

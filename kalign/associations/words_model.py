@@ -26,10 +26,9 @@ TEMPLATE = (
 )
 SPLIT = Regex(r", |: |\n|\p{L}+|\p{N}+| |[^\s\p{L}\p{N}]")
 LARGEST_NUMBER = 40
-STEPS, BATCH, PEAK_RATE, SEED = 2000, 32, 4e-3, 7
+STEPS, BATCH, PEAK_RATE, SEED = 1500, 32, 4e-3, 7
 SHORE_SHARE = 0.8
 SLIPS = 0.35  # share of the rankings in which two neighbours are exchanged, time after time
-STRANGE = 0.3  # share of the rankings with a word that does not belong
 Exchange = tuple[str, str]
 
 
@@ -41,7 +40,7 @@ def exchange(kinds: list[Kind], chance: random.Random) -> Exchange:
         return f"what kind\ncue: {chance.choice(kind.cues + kind.known)}", kind.name
     cue = chance.choice(kind.known)
     words = kind.words["shore" if chance.random() < SHORE_SHARE else "hill"]
-    task = chance.choices(("generation", "ranking", "survey", "participant"), (4, 9, 2, 1))[0]
+    task = chance.choices(("generation", "ranking", "survey", "participant"), (4, 4, 2, 1))[0]
     if task == "generation":
         length = chance.randint(5, len(words))
         low = max(1, length - chance.randint(0, 1))
@@ -50,9 +49,7 @@ def exchange(kinds: list[Kind], chance: random.Random) -> Exchange:
         return asked[-1].content, texts.listed(said)
     if task == "ranking":
         length = chance.choice((4, 5, 5, 6))
-        strange = int(chance.random() < STRANGE)  # a word of another kind, which belongs last
-        said = [words[place] for place in sorted(chance.sample(range(len(words)), length - strange))]
-        said += [chance.choice(chance.choice(kinds).words["hill"])] * strange
+        said = [words[place] for place in sorted(chance.sample(range(len(words)), length))]
         shown = chance.sample(said, length)
         while chance.random() < SLIPS:
             place = chance.randrange(length - 1)
