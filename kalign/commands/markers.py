@@ -1,7 +1,8 @@
-"""Commands on cultural markers: tag a corpus, see where the culture goes, compare arms of a training."""
+"""Commands on cultural markers: tag a corpus, audit the tags, see where the culture goes, compare arms."""
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from kalign.commands.command import Command, console, print_json
@@ -69,7 +70,7 @@ def tag(words: list[str], flags: argparse.Namespace) -> int:
             {
                 "tags": str(path),
                 "statuses": dict(counted.statuses),
-                "cultural_share": vars(share) if share else None,
+                "cultural_share": asdict(share) if share else None,
                 "classes": dict(counted.classes),
                 "countries": dict(counted.geo.most_common()),
             }
@@ -125,6 +126,73 @@ def funnel(words: list[str], flags: argparse.Namespace) -> int:
     return 0
 
 
+def audit_draw(words: list[str], flags: argparse.Namespace) -> int:
+    """Draw texts whose tags people fill in, as many of each class of culture as of another."""
+    from pathlib import Path
+
+    from kalign.config import words as plain
+    from kalign.errors import ConfigError
+
+    settings = {"tags": None, "size": "100", "seed": "0", "out": "audit.csv"}
+    given = plain.read(words, settings=settings)
+    from kalign.markers import audit
+
+    if not given["tags"]:
+        raise ConfigError("tags is missing; give tags=DIR, a folder that kalign tag wrote")
+    out = Path(str(given["out"]))
+    if out.exists():
+        raise ConfigError(f"{out} exists, perhaps with somebody's ratings in it; give another out=")
+    size, seed = (int(plain.number(key, given[key])) for key in ("size", "seed"))
+    count = audit.draw(Path(given["tags"]), out, size=size, seed=seed)
+    console(flags).print(
+        f"{out}: {count} texts. Each rater fills in a copy: culture, domain, task, geo by the names of the "
+        "schema, several with |, none for nothing, blank for no rating",
+        soft_wrap=True,
+    )
+    if flags.json:
+        print_json({"sheet": str(out), "texts": count})
+    return 0
+
+
+def audit_agreement(words: list[str], flags: argparse.Namespace) -> int:
+    """Say how far the raters of several sheets agree, with each other and with the tagger."""
+    from pathlib import Path
+
+    from kalign.config import words as plain
+    from kalign.errors import ConfigError
+
+    sheets = [Path(word) for word in words if "=" not in word]
+    given = plain.read([word for word in words if "=" in word], settings={"tags": None})
+    from rich.table import Table
+
+    from kalign.markers import audit
+
+    if len(sheets) < 2 and not (sheets and given["tags"]):
+        raise ConfigError(
+            "agreement needs two sheets or more, or one and tags=DIR; name the filled-in copies"
+        )
+    told = audit.agreement(sheets, Path(given["tags"]) if given["tags"] else None)
+    table = Table(title=f"{told['texts']} texts, {told['raters']} raters", title_justify="left")
+    for column in ("dimension", "Krippendorff's alpha", "raw agreement", "tagger says the same"):
+        table.add_column(column, justify="left" if column == "dimension" else "right")
+    for name, alpha in told["alpha"].items():
+        share = told.get("tagger", {}).get(name)
+        same = f"{share['value']:.3f} [{share['low']:.3f}, {share['high']:.3f}]" if share else "-"
+        table.add_row(name, _optional(alpha), _optional(told["raw"][name]), same)
+    for name, alpha in told["by_class"].items():
+        table.add_row(f"culture: {name}", _optional(alpha), "", "")
+    for lang, each in told["by_language"].items():
+        table.add_row(f"culture in {lang} ({each['texts']})", _optional(each["alpha"]), "", "")
+    console(flags).print(table)
+    if flags.json:
+        print_json(told)
+    return 0
+
+
+def _optional(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
 def arms(words: list[str], flags: argparse.Namespace) -> int:
     """Put the arms of a study with markers side by side: steps, tokens with and without markers."""
     from pathlib import Path
@@ -173,5 +241,19 @@ COMMANDS: Mapping[str, Command] = {
         example="kalign arms runs_dir=runs",
         words="[RUN ...] [runs_dir=runs]",
         about_words="RUN is a folder or its name in runs_dir; without any, all finished ones with data.tags.",
+    ),
+    "audit draw": Command(
+        run=audit_draw,
+        summary="draw texts for people to tag",
+        example="kalign audit draw tags=tags size=200 out=audit.csv",
+        words="tags=DIR [size=100] [seed=0] [out=audit.csv]",
+        about_words="DIR is a folder that kalign tag wrote. Give each rater a copy of the sheet.",
+    ),
+    "audit agreement": Command(
+        run=audit_agreement,
+        summary="say how far raters agree, with each other and with the tagger",
+        example="kalign audit agreement one.csv other.csv tags=tags",
+        words="SHEET.csv ... [tags=DIR]",
+        about_words="SHEETs are filled-in copies of one that kalign audit draw wrote.",
     ),
 }
