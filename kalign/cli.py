@@ -5,13 +5,14 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from kalign import __version__
-from kalign.commands import export, grounding, packs, reference, training
+from kalign.commands import bench, export, grounding, packs, reference, training
 from kalign.commands.command import Command
 from kalign.errors import ConfigError, Interrupted, KalignError
 
 COMMANDS: Mapping[str, Command] = {
     **training.COMMANDS,
     **reference.COMMANDS,
+    **bench.COMMANDS,
     **export.COMMANDS,
     **grounding.COMMANDS,
     **packs.COMMANDS,
