@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from kalign import __version__
 from kalign.commands import (
     associations,
+    bench,
     evaluation,
     export,
     grounding,
@@ -23,6 +24,7 @@ from kalign.errors import ConfigError, Interrupted, KalignError
 COMMANDS: Mapping[str, Command] = {
     **training.COMMANDS,
     **reference.COMMANDS,
+    **bench.COMMANDS,
     **evaluation.COMMANDS,
     **sweep.COMMANDS,
     **export.COMMANDS,

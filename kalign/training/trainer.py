@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import DPOTrainer
 
-from kalign.training import head, shared_prefix
+from kalign.training import adapters, head, shared_prefix
 from kalign.training.shared_prefix import PairCollator
 from kalign.training.steady import Steady
 
@@ -107,6 +107,8 @@ class PairTrainer(Steady, DPOTrainer):
                 truncation_mode=told.truncation_mode,
                 pad_to_multiple_of=told.pad_to_multiple_of,
             )
+        if self.args.bf16:
+            adapters.leave_inputs_alone(self.model)
         # TRL turns adapters on a quantised base into bfloat16, where small steps round to nothing
         # (https://github.com/huggingface/peft/issues/2889); the master weights stay float32 here.
         for weight in self.model.parameters():
