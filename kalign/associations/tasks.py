@@ -18,6 +18,7 @@ from kalign.data.examples import Example, Examples
 from kalign.errors import ConfigError, DataError
 from kalign.records import Message
 
+SHIFTS, SHARED = 64, 10  # shifts that the shuffled control tries, associates it looks at
 SPLITS = ("train", "later", "test")
 
 
@@ -73,10 +74,22 @@ def split(cues: Iterable[str], shares: Sequence[float], *, seed: int) -> dict[st
     return dict(zip(SPLITS, (ordered[:first], ordered[first:second], ordered[second:]), strict=True))
 
 
-def shuffled(cues: Sequence[str]) -> dict[str, str]:
-    """For each cue another one, whose associates it is given: what is said stays, what it is said of does
-    not."""
-    return dict(zip(cues, [*cues[1:], *cues[:1]], strict=True))
+def shuffled(read: Norms, cues: Sequence[str]) -> dict[str, str]:
+    """For each cue another one, whose associates it is given: what is said stays, what it is said of not.
+
+    Of the first shifts of the list, it is the one after which cues share the fewest frequent associates with
+    those that they were given, so that as little as possible stays true by chance.
+    """
+    frequent = [set(list(read.counts[cue])[:SHARED]) for cue in cues]
+
+    def left(shift: int) -> int:
+        return sum(
+            len(own & other)
+            for own, other in zip(frequent, [*frequent[shift:], *frequent[:shift]], strict=True)
+        )
+
+    shift = min(range(1, min(len(cues), SHIFTS + 1)), key=left, default=0)
+    return dict(zip(cues, [*cues[shift:], *cues[:shift]], strict=True))
 
 
 def _asked(
@@ -90,7 +103,7 @@ def _asked(
     once: bool,
 ) -> Iterator[Example]:
     """The examples of the settings' task; `once` asks each held-out cue once, with all its associates."""
-    sources = shuffled(cues) if settings.shuffle_cues and not once else {cue: cue for cue in cues}
+    sources = shuffled(read, cues) if settings.shuffle_cues and not once else {cue: cue for cue in cues}
     if settings.task == "generation":
         copies = settings.copies_per_cue or max(1, settings.target_examples // max(1, len(cues)))
         for cue, source in sources.items():
