@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from kalign import __version__
-from kalign.commands import export, grounding, packs, training
+from kalign.commands import export, grounding, packs, providers, synthesis, training
 from kalign.commands.command import Command
 from kalign.errors import ConfigError, Interrupted, KalignError
 
@@ -14,6 +14,8 @@ COMMANDS: Mapping[str, Command] = {
     **export.COMMANDS,
     **grounding.COMMANDS,
     **packs.COMMANDS,
+    **providers.COMMANDS,
+    **synthesis.COMMANDS,
 }
 
 
@@ -44,8 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kalign",
         description="From the description of a culture to a language model that behaves well in it.",
-        epilog="exit codes: 0 ok, 2 usage or configuration, 3 data, 4 integrity, 6 numbers, 7 disk or "
-        "memory, 75 interrupted (run the same command again)",
+        epilog="exit codes: 0 ok, 2 usage or configuration, 3 data, 4 integrity, 5 provider, 6 numbers, "
+        "7 disk or memory, 75 interrupted (run the same command again)",
     )
     parser.add_argument("--version", action="version", version=f"kalign {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

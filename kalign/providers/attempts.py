@@ -89,10 +89,10 @@ class Attempts:
             seconds=round(seconds, 4),
         )
 
-    def wrong_model(self, answer: Answer) -> ProviderError:
+    def wrong_model(self, ended: Ended) -> ProviderError:
         """That another model answered, as the end of the run."""
         provider = self._request.provider
         return ProviderError(
-            f"provider {provider.name}: {answer.reason}; name {answer.model} in its file, or set "
+            f"provider {provider.name}: {ended.reason}; name {ended.model} in its file, or set "
             "other_model to accept or mark there"
         )

@@ -58,6 +58,8 @@ class Client:
                     return Again(
                         reason=f"the reply is longer than {LARGEST_REPLY_BYTES >> 20} MiB", billed=True
                     )
+                if key:  # some servers repeat it in their error; nobody after this line can pass it on
+                    whole = whole.replace(key.encode(), b"***")
                 return Reply(status=response.status, headers=names, body=whole)
         except TimeoutError:
             return Again(reason=f"no whole reply within {provider.timeout:g} s")

@@ -6,7 +6,6 @@ requests unless that does not matter. It can be killed anywhere; the same reques
 
 import asyncio
 import contextlib
-import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -17,19 +16,17 @@ from collections.abc import (
     Iterator,
 )
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from kalign.errors import DataError, Interrupted, KalignError, ProviderError
-from kalign.providers.answer import Answer, Status, Usage
-from kalign.providers.attempts import Attempts
+from kalign.errors import ConfigError, DataError, Interrupted
+from kalign.providers.answer import Answer
+from kalign.providers.asking import Asking
 from kalign.providers.budget import Budget
-from kalign.providers.client import Client
-from kalign.providers.flow import Flow, chunks
-from kalign.providers.lanes import Lane
+from kalign.providers.flow import AT_ONCE, Flow, chunks
 from kalign.providers.ledger import Ledger
 from kalign.providers.progress import Progress
-from kalign.providers.reading import Again, Outcome, Refused, read
 from kalign.providers.request import Request
 from kalign.providers.stopping import stop_signals
 from kalign.providers.writer import Writer
@@ -69,10 +66,7 @@ class Engine:
         self._progress = progress
         self._runner: asyncio.Runner | None = None
         self._open = contextlib.AsyncExitStack()
-        self._lanes: dict[tuple[str, str], Lane] = {}
         self._flying: dict[str, asyncio.Task[Answer | None]] = {}
-        self._stop: KalignError | None = None
-        self._drain: float | None = None
 
     def __enter__(self) -> "Engine":
         self._runner = asyncio.Runner()
@@ -97,11 +91,11 @@ class Engine:
                 self.ledger = self._given
             else:
                 self.ledger = opening.enter_context(Ledger(self._given))
-            self._budget = Budget(self._cap, self.ledger.spent())
-            self._client = Client()
-            opening.push_async_callback(self._client.close)
-            self._writer = Writer(self.ledger)
-            opening.push_async_callback(self._writer.close)
+            writer = Writer(self.ledger)
+            opening.push_async_callback(writer.close)
+            budget = Budget(self._cap, self.ledger.spent())
+            self._asking = Asking(writer, budget, patience=self._patience)
+            opening.push_async_callback(self._asking.close)
             opening.enter_context(stop_signals(self._interrupt))
             if self._deadline is not None:
                 loop = asyncio.get_running_loop()
@@ -115,7 +109,7 @@ class Engine:
     @property
     def spent(self) -> float:
         """US dollars that the ledger's answers have cost so far."""
-        return self._budget.spent
+        return self._asking.budget.spent
 
     async def map(
         self,
@@ -138,17 +132,44 @@ class Engine:
             ProviderError: a key, a quota or a model's name is not accepted.
             ResourceError: the ledger's disk is full.
         """
-        async with contextlib.aclosing(self._batches(requests, ordered, total, label)) as batches:
-            async for batch in batches:
-                for answer in batch:
-                    yield answer
-
-    def answers(self, requests: Iterable[Request], **options: Any) -> Iterator[Answer]:
-        """The same as `map` for code that is not asynchronous; requests are on the way while it waits."""
-        options = {"ordered": True, "total": None, "label": "answers"} | options
-        batches = self._batches(requests, **options)
+        flow = self._flow(ordered, total, label)
         try:
-            while batch := self._run(lambda: anext(batches, [])):
+            async for chunk in chunks(requests):
+                async for ready in self._push(flow, chunk):
+                    for answer in ready:
+                        yield answer
+                if self._asking.stop:
+                    break
+            async for ready in self._finish(flow):
+                for answer in ready:
+                    yield answer
+        finally:
+            await flow.close()
+
+    def answers(
+        self,
+        requests: Iterable[Request],
+        *,
+        ordered: bool = True,
+        total: int | None = None,
+        label: str = "answers",
+    ) -> Iterator[Answer]:
+        """The same as `map` for code that is not asynchronous; requests are on the way while it waits.
+
+        The requests may be made from the answers of another call, so that two stages run at once.
+        """
+        flow = self._flow(ordered, total, label)
+        stream = iter(requests)
+        try:
+            while not self._asking.stop and (chunk := list(islice(stream, AT_ONCE))):
+                yield from self._driven(self._push(flow, chunk))
+            yield from self._driven(self._finish(flow))
+        finally:
+            self._run(flow.close)
+
+    def _driven(self, batches: AsyncGenerator[list[Answer], None]) -> Iterator[Answer]:
+        try:
+            while (batch := self._run(lambda: anext(batches, None))) is not None:
                 yield from batch
         finally:
             self._run(batches.aclose)
@@ -161,50 +182,45 @@ class Engine:
 
         return self._runner.run(wait())
 
-    async def _batches(
-        self,
-        requests: Iterable[Request] | AsyncIterable[Request],
-        ordered: bool,
-        total: int | None,
-        label: str,
-    ) -> AsyncGenerator[list[Answer], None]:
-        """Yield answers that are ready together; never an empty list."""
-        flow = Flow(ordered=ordered)
-        with Progress(total, label, shown=self._progress) as progress:
-            try:
-                async for ready in self._through(flow, requests):
-                    if ready:
-                        progress.show(ready, self._budget.spent)
-                        yield ready
-                if self._stop:
-                    await flow.drain(self._drain)
-                    raise self._stop
-            finally:
-                await flow.cancel()
-        if flow.left:
-            raise self._what_is_left(flow.left)
+    def _flow(self, ordered: bool, total: int | None, label: str) -> Flow:
+        progress = Progress(total, label, shown=self._progress, spent=lambda: self._asking.budget.spent)
+        return Flow(ordered=ordered, progress=progress)
 
-    async def _through(
-        self, flow: Flow, requests: Iterable[Request] | AsyncIterable[Request]
-    ) -> AsyncGenerator[list[Answer], None]:
-        """Send requests through the window, until all are through or the engine stops."""
-        async for chunk in chunks(requests):
-            for entry in self._entries(chunk):
-                flow.add(entry)
-                while flow.full(self._window()) and not self._stop:
-                    await flow.changed()
-                    yield flow.ready()
-                if self._stop:
-                    return
-            yield flow.ready()
-        while flow.unfinished and not self._stop:
+    async def _push(self, flow: Flow, chunk: list[Request]) -> AsyncGenerator[list[Answer], None]:
+        """Put requests into the window, and yield what comes out to make room for them."""
+        for entry in self._entries(chunk):
+            flow.add(entry)
+            while flow.full(self._asking.window) and not self._asking.stop:
+                await flow.changed()
+                if ready := flow.ready():
+                    yield ready
+            if self._asking.stop:
+                return
+        if ready := flow.ready():
+            yield ready
+
+    async def _finish(self, flow: Flow) -> AsyncGenerator[list[Answer], None]:
+        """Yield everything that is still in the window.
+
+        Raises:
+            KalignError: not every request has its answer.
+        """
+        while not flow.empty and not self._asking.stop:
             await flow.changed()
-            yield flow.ready()
+            if ready := flow.ready():
+                yield ready
+        if self._asking.stop:
+            await flow.drain(self._asking.drain)
+            raise self._asking.stop
+        if flow.left:
+            raise self._asking.what_is_left(flow.left)
 
     def _entries(self, chunk: list[Request]) -> Iterator["Answer | asyncio.Task[Answer | None]"]:
         """Each request's answer from the ledger, or the task that fetches it."""
         keyed = [(request.key(), request) for request in chunk]
         found = self.ledger.find(dict(keyed), unfinished=True)
+        # Of the same instant: what is on the way now may end, and be forgotten, before its turn comes here
+        flying = {key: self._flying[key] for key, _ in keyed if key in self._flying}
         for key, request in keyed:
             known = found.get(key)
             if known is not None and (self._offline or known.final):
@@ -214,108 +230,31 @@ class Engine:
                     f"the ledger {self.ledger.path} has no answer of {request.provider.name} for "
                     f"{request.about or key[:12]}; run again without offline"
                 )
+            elif key in flying:
+                yield asyncio.create_task(_shared(flying[key], request))
             else:
-                yield self._task(key, request, known)
+                flying[key] = self._task(key, request, known)
+                yield flying[key]
 
     def _task(self, key: str, request: Request, before: Answer | None) -> "asyncio.Task[Answer | None]":
-        flying = self._flying.get(key)
-        if flying is not None:
-            return asyncio.create_task(_shared(flying, request))
-        self._budget.require_price(request)
-        task = asyncio.create_task(self._ask(key, request, before))
+        if request.provider.base_url is None:
+            raise ConfigError(
+                f"provider {request.provider.name} has no address yet; start its server with "
+                "kalign.providers.local.started"
+            )
+        self._asking.budget.require_price(request)
+        task = asyncio.create_task(self._asking.ask(key, request, before))
         self._flying[key] = task
         task.add_done_callback(lambda _: self._flying.pop(key, None))
         return task
 
-    async def _ask(self, key: str, request: Request, before: Answer | None) -> Answer | None:
-        """The answer, kept; None if it is left for another run."""
-        lane = self._lane(request)
-        attempts = Attempts(request, lane)
-        started = time.monotonic()
-        while True:
-            if self._stop or not await lane.enter(first=attempts.count > 0):
-                await self._writer.lose(request, attempts.cost)
-                return None if self._stop or before is None else before
-            try:
-                outcome = await self._attempt(request, attempts)
-            finally:
-                lane.leave()
-            if outcome is None:
-                continue  # the budget is used up, and the engine stops
-            ended = attempts.judge(outcome)
-            if ended is None:
-                await self._sleep(attempts.pause)
-                continue
-            if isinstance(ended, ProviderError):
-                self._halt(ended)
-                continue
-            answer = attempts.answer(key, ended, time.monotonic() - started)
-            await self._kept(answer)
-            if answer.status is Status.WRONG_MODEL and request.provider.other_model == "stop":
-                self._halt(attempts.wrong_model(answer))
-            return answer
-
-    async def _attempt(self, request: Request, attempts: Attempts) -> Outcome | None:
-        promised = await self._budget.promise(request)
-        if promised is None:
-            self._halt(
-                Interrupted(
-                    f"budget={self._cap:g} is reached: {self._budget.spent:.4f} US dollars are spent, and "
-                    "the next request could cost more than is left; give a larger budget and run the same "
-                    "command again"
-                )
-            )
-            return None
-        usage = Usage()
-        try:
-            attempts.begin()
-            reply = await self._client.send(request.provider, request.body())
-            outcome = reply if isinstance(reply, Again) else read(request, reply)
-            usage = Usage() if isinstance(outcome, Refused) else outcome.usage
-            return outcome
-        finally:
-            cost = request.provider.cost(usage.tokens_in, usage.tokens_out)
-            attempts.paid(cost)
-            self._budget.settle(promised, cost or 0.0)
-
-    async def _kept(self, answer: Answer) -> None:
-        try:
-            await self._writer.keep(answer)
-        except KalignError as wrong:
-            self._halt(wrong)
-            raise
-
-    async def _sleep(self, seconds: float) -> None:
-        lane_free = asyncio.get_running_loop().time() + seconds
-        while not self._stop and (left := lane_free - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(min(left, 0.5))
-
-    def _lane(self, request: Request) -> Lane:
-        name = (request.provider.name, request.provider.model)
-        if name not in self._lanes:
-            self._lanes[name] = Lane(request.provider, self._patience)
-        return self._lanes[name]
-
-    def _window(self) -> int:
-        return max(8, 2 * sum(lane.provider.max_concurrency for lane in self._lanes.values()))
-
-    def _halt(self, reason: KalignError, drain: float | None = None) -> None:
-        """Send nothing more; what is on the way has `drain` seconds, or all the time it needs."""
-        if self._stop is None:
-            self._stop, self._drain = reason, drain
-        for lane in self._lanes.values():
-            lane.close(reason)
-
     def _interrupt(self, signal: str) -> None:
-        self._halt(Interrupted(f"{signal}: every answer so far is kept; run the same command again"), DRAIN)
+        reason = f"{signal}: every answer so far is kept; run the same command again"
+        self._asking.halt(Interrupted(reason), DRAIN)
 
     def _run_out(self) -> None:
         reason = f"the deadline of {self._deadline:g} s is over; run the same command again"
-        self._halt(Interrupted(reason), DRAIN)
-
-    def _what_is_left(self, left: int) -> Interrupted:
-        closed = [str(lane.closed) for lane in self._lanes.values() if lane.closed]
-        return Interrupted(f"{'; '.join(closed)}; {left} requests are left: run the same command again")
+        self._asking.halt(Interrupted(reason), DRAIN)
 
 
 async def _shared(flying: "asyncio.Task[Answer | None]", request: Request) -> Answer | None:

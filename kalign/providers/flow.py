@@ -6,9 +6,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from itertools import islice
 
 from kalign.providers.answer import Answer
+from kalign.providers.progress import Progress
 from kalign.providers.request import Request
 
-AT_ONCE = 256  # requests looked up in the ledger together
+AT_ONCE = 64  # requests looked up in the ledger together
 HELD = 4  # windows of finished answers that may wait for a slow one before them
 
 Entry = Answer | asyncio.Task[Answer | None]
@@ -17,13 +18,19 @@ Entry = Answer | asyncio.Task[Answer | None]
 class Flow:
     """Answers and the tasks that fetch them, in the order of the requests or of their arrival."""
 
-    def __init__(self, *, ordered: bool) -> None:
+    def __init__(self, *, ordered: bool, progress: Progress) -> None:
         self.left = 0  # requests that the next run will have to ask
         self.unfinished = 0
         self._ordered = ordered
+        self._progress = progress
         self._held: deque[Entry] = deque()
         self._tasks: set[asyncio.Task[Answer | None]] = set()
         self._changed = asyncio.Event()
+
+    @property
+    def empty(self) -> bool:
+        """Whether everything that went in came out."""
+        return not self.unfinished and not self._held
 
     def add(self, entry: Entry) -> None:
         """Take in the next request's answer, or its task."""
@@ -63,6 +70,7 @@ class Flow:
                 self.left += 1
             elif not (self._ordered and self.left):
                 answers.append(answer)
+        self._progress.show(answers)
         return answers
 
     async def drain(self, seconds: float | None) -> None:
@@ -70,11 +78,14 @@ class Flow:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
 
-    async def cancel(self) -> None:
+    async def close(self) -> None:
         """End every task that is still there."""
-        for task in list(self._tasks):
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        held = [entry for entry in self._held if isinstance(entry, asyncio.Task)]
+        await asyncio.gather(*self._tasks, *held, return_exceptions=True)
+        self._held.clear()
+        self._progress.close()
 
     def _finished(self, task: asyncio.Task[Answer | None]) -> None:
         self.unfinished -= 1

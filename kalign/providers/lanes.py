@@ -28,11 +28,13 @@ class Lane:
         self.successes = 0
         self.closed: KalignError | None = None
         self._allowed = 1.0
+        self._steady = float(provider.max_concurrency)  # up to here it doubles, from here it creeps
         self._running = 0
         self._waiting: deque[asyncio.Future[bool]] = deque()
         self._paused_until = 0.0
         self._cut_at = 0.0
-        self._failures = 0  # since the last success
+        self._cuts = 0  # both since the last success
+        self._failures = 0
         self._failing_since = 0.0
         self._next_start = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -68,9 +70,10 @@ class Lane:
     def succeeded(self) -> None:
         """The model answered, whatever it said."""
         most = self.provider.max_concurrency
-        self._allowed = most if not self.successes else min(most, self._allowed + 1 / self._allowed)
+        step = 1.0 if self._allowed < self._steady else 1 / self._allowed
+        self._allowed = min(most, self._allowed + step) if self.successes else most
         self.successes += 1
-        self._failures = 0
+        self._failures = self._cuts = 0
 
     def limited(self, started: float, after: float | None, reason: str) -> None:
         """The server asks for patience; everybody waits, for as long as it says."""
@@ -78,9 +81,13 @@ class Lane:
         if after is not None and after > self.patience:
             self._give_up(f"it asks to wait {after:.0f} s ({reason})")
         if started > self._cut_at:  # those that were on the way together count once
-            self._allowed = max(1.0, self._allowed / 2)
+            self._allowed = self._steady = max(1.0, self._allowed / 2)
             self._cut_at = time.monotonic()
-        self._pause(self._doubled() if after is None else after)
+            self._cuts += 1
+            if after is None:
+                self._pause(self._doubled(self._cuts))
+        if after is not None:
+            self._pause(after)
 
     def failed(self, reason: str) -> None:
         """A request failed in a way that may be the endpoint's fault."""
@@ -113,9 +120,8 @@ class Lane:
         name = f"{self.provider.name}:{self.provider.model}"
         self.close(Interrupted(f"{name} is left for later, because {reason}"))
 
-    def _doubled(self, times: int | None = None) -> float:
-        exponent = min((self._failures if times is None else times) - 1, 10)
-        return min(self.provider.backoff * 2.0**exponent, LONGEST_PAUSE)
+    def _doubled(self, times: int) -> float:
+        return min(self.provider.backoff * 2.0 ** min(times - 1, 10), LONGEST_PAUSE)
 
     def _pause(self, seconds: float) -> None:
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)

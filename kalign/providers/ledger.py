@@ -5,16 +5,15 @@ file is private, because it holds what models said under attack.
 """
 
 import contextlib
-import fcntl
 import json
-import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kalign import files, runs
-from kalign.errors import ConfigError, IntegrityError, ResourceError
+from kalign.errors import IntegrityError, ResourceError
+from kalign.providers import disk
 from kalign.providers.answer import FINAL, Answer, Status, Usage
 from kalign.providers.reading import parsed
 from kalign.providers.request import Request
@@ -26,7 +25,7 @@ CREATE TABLE IF NOT EXISTS answer (
     status TEXT NOT NULL, text TEXT NOT NULL, reason TEXT NOT NULL, model TEXT NOT NULL, finish TEXT NOT NULL,
     tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, cost REAL, attempts INTEGER NOT NULL,
     seconds REAL NOT NULL
-) WITHOUT ROWID;
+);
 CREATE TABLE IF NOT EXISTS spent (
     id TEXT PRIMARY KEY, provider TEXT NOT NULL, asked TEXT NOT NULL, cost REAL NOT NULL
 ) WITHOUT ROWID;
@@ -43,21 +42,6 @@ REPLACED = (
 )
 PLACES = ", ".join("?" for _ in COLUMNS.split(","))
 LARGEST_QUESTION = 500  # keys looked up at once
-# WAL keeps its index in shared memory, which machines that share a folder do not share
-NETWORKED = (
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb3",
-    "smbfs",
-    "fuse.sshfs",
-    "lustre",
-    "gpfs",
-    "beegfs",
-    "ceph",
-    "9p",
-    "afs",
-)
 
 
 class Ledger:
@@ -71,11 +55,11 @@ class Ledger:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path).expanduser()
-        require_local(self.path)
+        disk.require_local(self.path)
         with contextlib.ExitStack() as opening:
-            self._lock = opening.enter_context(_locked(self.path))
+            self._lock = opening.enter_context(disk.locked(self.path))
             with _plainly(self.path):
-                _create_private(self.path)
+                disk.create_private(self.path)
                 self._database = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
                 opening.callback(self._database.close)
                 self._reader = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
@@ -212,59 +196,6 @@ class Ledger:
             with contextlib.suppress(sqlite3.Error):  # a full disk rolls back by itself
                 self._database.execute("ROLLBACK")
             raise
-
-
-def require_local(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
-    """Refuse a network file system, on which two machines would corrupt the file.
-
-    Raises:
-        ResourceError: `path` lies on one.
-    """
-    try:
-        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # no Linux: nothing to read it from
-        return
-    where = path.absolute()
-    fitting = [
-        (mounted, kind)
-        for _, mounted, kind, *_ in (line.split(" ") for line in lines if line.count(" ") >= 3)
-        if where.is_relative_to(mounted.replace("\\040", " "))
-    ]
-    kind = max(fitting, key=lambda entry: len(entry[0]), default=("", ""))[1]
-    if kind in NETWORKED:
-        raise ResourceError(
-            f"{path} lies on a network file system ({kind}), where a ledger can be damaged; put it on a disk "
-            "of this machine"
-        )
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[Any]:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.fdopen(os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600), "a+", encoding="utf-8")
-    except OSError as wrong:
-        files.raise_if_full(wrong, path)
-        raise ResourceError(f"{path} cannot be written: {wrong.strerror}; name another folder") from wrong
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as wrong:
-            handle.seek(0)
-            raise ConfigError(
-                f"{path} is written by {handle.read().strip() or 'another process'} right now; wait for it, "
-                "or name another ledger"
-            ) from wrong
-        handle.truncate(0)
-        handle.write(f"process {os.getpid()}\n")
-        handle.flush()
-        yield handle
-
-
-def _create_private(path: Path) -> None:
-    """SQLite gives its log files the permissions of the file itself, so that one must be private first."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    path.chmod(0o600)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 from typing import Any
 
@@ -152,16 +153,24 @@ def _fault(request: Request, reply: Reply) -> Outcome:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to wait; None where it does not say, or says it as a date.
+    """Seconds that a server asks to wait; None where it does not say. A time of day is read by
+    the server's own clock.
 
     >>> retry_after({"retry-after": "3"}), retry_after({"retry-after-ms": "250"}), retry_after({})
     (3.0, 0.25, None)
+    >>> day = "Wed, 25 Nov 2026"
+    >>> retry_after({"retry-after": f"{day} 10:00:30 GMT", "date": f"{day} 10:00:00 GMT"})
+    30.0
     """
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         value = headers.get(name, "")
         if re.fullmatch(r"\d{1,7}(\.\d+)?", value.strip()):
             return float(value) * unit
-    return None
+    try:
+        then, now = (parsedate_to_datetime(headers[name]) for name in ("retry-after", "date"))
+        return max(0.0, (then - now).total_seconds())
+    except (KeyError, ValueError, TypeError):  # absent, no date, or one with a zone and one without
+        return None
 
 
 def same_model(asked: str, answered: str) -> bool:

@@ -12,11 +12,13 @@ from kalign.providers.local import identified, started
 from kalign.records import Message
 
 
-def test_a_model_is_known_by_its_weights_and_not_by_where_it_lies(small_model: Path) -> None:
+def test_a_model_is_known_by_its_weights_and_not_by_where_it_lies(tmp_path: Path) -> None:
     bundled = identified(load("local"))
     assert (bundled.model, len(bundled.revision or "")) == ("tiny", 64)
-    trained = identified(load(f"local:{small_model}"))
-    assert trained.model == "small" and trained.revision != bundled.revision
+    (tmp_path / "trained").mkdir()
+    (tmp_path / "trained/config.json").write_text("{}", encoding="utf-8")
+    trained = identified(load(f"local:{tmp_path}/trained"))
+    assert trained.model == "trained" and trained.revision != bundled.revision
     assert trained.licence.name is None  # that of the bundled model is not its own
     assert identified(load("openai")) == load("openai")
 
