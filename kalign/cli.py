@@ -5,17 +5,36 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from kalign import __version__
-from kalign.commands import export, grounding, packs, providers, synthesis, training
+from kalign.commands import (
+    associations,
+    bench,
+    evaluation,
+    export,
+    grounding,
+    markers,
+    packs,
+    providers,
+    reference,
+    sweep,
+    synthesis,
+    training,
+)
 from kalign.commands.command import Command
 from kalign.errors import ConfigError, Interrupted, KalignError
 
 COMMANDS: Mapping[str, Command] = {
     **training.COMMANDS,
+    **reference.COMMANDS,
+    **bench.COMMANDS,
+    **evaluation.COMMANDS,
+    **synthesis.COMMANDS,
+    **sweep.COMMANDS,
     **export.COMMANDS,
     **grounding.COMMANDS,
     **packs.COMMANDS,
     **providers.COMMANDS,
-    **synthesis.COMMANDS,
+    **markers.COMMANDS,
+    **associations.COMMANDS,
 }
 
 

@@ -11,10 +11,12 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import Any
 
 from kalign.errors import Interrupted
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+OUTCOME = "KALIGN_OUTCOME"  # names a file for the exit code, which a launcher in between would turn into 1
 
 
 class Notice:
@@ -59,21 +61,26 @@ class Children:
     """Processes started one after another; a signal reaches the one that runs, and starts no other."""
 
     def __init__(self) -> None:
-        self.asked_to_stop = False
+        self.given: str | None = None  # the name of the signal that asked this process to leave
         self._running: subprocess.Popen[bytes] | None = None
 
     def run(self, command: Sequence[str]) -> int:
         """Run one to its end and return its exit code, or 75 without starting it when asked to stop."""
-        if self.asked_to_stop:
+        if self.given:
             return Interrupted.exit_code
-        with subprocess.Popen(command) as self._running:
-            return self._running.wait()
+        with self.start(command) as running:
+            return running.wait()
+
+    def start(self, command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
+        """Start one, with options of subprocess.Popen; it hears what this process is told."""
+        self._running = subprocess.Popen(command, **options)
+        return self._running
 
     def pass_on(self, number: int, frame: FrameType | None) -> None:
-        """Hand a signal to the process that runs."""
-        self.asked_to_stop = True
-        if self._running:
-            self._running.send_signal(number)
+        """Ask the process that runs to leave, by SIGTERM: a launcher in between would die of SIGUSR1."""
+        self.given = signal.Signals(number).name
+        if self._running and self._running.poll() is None:
+            self._running.send_signal(signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -93,6 +93,15 @@ class Institution:
         return self.confirmed and self.exists(on)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a model answered; `whole` is False where it was cut off at the limit."""
+
+    text: str
+    tokens: int
+    whole: bool
+
+
 class VoteKind(StrEnum):
     """What came of asking a judge. Only a valid vote says anything about what was judged."""
 

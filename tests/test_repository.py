@@ -26,7 +26,7 @@ ROWS = [
     ["errors", "__init__"],
     ["records", "files", "yaml_files", "preemption", "statistics", "pages"],
     ["config", "runs", "packs", "grounding"],
-    ["models", "data", "listing", "providers"],
+    ["models", "data", "listing", "providers", "sweeps"],
     ["judging"],
     ["training", "export", "synthesis", "evaluation", "associations", "markers"],
     ["commands"],
@@ -69,6 +69,8 @@ def test_imports_go_one_way(path: Path) -> None:
         "listing",
         "preemption",
         "runs",
+        "sweeps.control",
+        "sweeps.report",
         "packs",
         "packs.check",
         "providers",
@@ -91,10 +93,10 @@ def test_every_recipe_composes(recipe: str) -> None:
 def test_every_option_of_every_group_composes(group: str) -> None:
     options = sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
     assert options
+    needed = {"trainer": ["trainer.bf16=false"], "data=associations": ["method=sft"]}
     for option in options:
-        compose.load(
-            ["recipe=tiny", f"{group}={option}", *(["trainer.bf16=false"] if group == "trainer" else [])]
-        )
+        more = needed.get(group, []) + needed.get(f"{group}={option}", [])
+        compose.load(["recipe=tiny", f"{group}={option}", *more])
 
 
 @pytest.mark.parametrize("group", compose.GROUPS)
@@ -170,7 +172,11 @@ def test_settings_keep_the_names_of_trl_and_peft() -> None:
         return {field.name for field in dataclasses.fields(block)}
 
     assert names(Adapter) - {"quantization"} <= names(LoraConfig)
-    ours = {"pairs_per_step"}  # TRL's gradient_accumulation_steps follows from it
+    ours = {
+        "pairs_per_step",
+        "shared_prefix",
+        "reference_store",
+    }  # TRL's gradient_accumulation_steps follows from the first
     assert names(Trainer) - ours | names(Loss) <= names(DPOConfig)
 
 

@@ -1,10 +1,33 @@
 """Commands that give a trained model away: merge it with a certificate, upload it."""
 
 import argparse
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from kalign.commands.command import Command, print_json
-from kalign.errors import ConfigError
+from kalign.commands.command import Command, console, print_json, quiet_libraries
+from kalign.errors import ConfigError, Interrupted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kalign.export.prover import Tell
+
+SETTINGS = {
+    "run": None,
+    "out": None,
+    "format": "merged",
+    "dtype": None,
+    "base": None,
+    "accept_loss": "false",
+}
+WHOLE = "every hash, names, shapes and types of tensors, finite numbers, tokenizer, template, stops"
+CHECKED_ALONE = {
+    "merged": WHOLE,
+    "vendor": WHOLE,
+    "adapter": "every hash, tokenizer, template",
+    "gguf": "every hash",
+}
 
 
 def export(words: list[str], flags: argparse.Namespace) -> int:
@@ -13,47 +36,97 @@ def export(words: list[str], flags: argparse.Namespace) -> int:
 
     from kalign.config import words as plain
 
-    settings = {
-        "run": None,
-        "out": None,
-        "format": "merged",
-        "dtype": None,
-        "base": None,
-        "accept_loss": "false",
-    }
-    given = plain.read(words, settings=settings)
-    needed = ("run",) if flags.verify else ("run", "out")
-    missing = [key for key in needed if not given[key] and not flags.verify]
-    if missing:
+    given = plain.read(words, settings=SETTINGS)
+    if flags.verify:
+        if others := [key for key in SETTINGS if key != "run" and given[key] != SETTINGS[key]]:
+            raise ConfigError(
+                f"{others[0]} has no meaning with --verify, which takes run=DIR only; leave it out"
+            )
+        return _verify(Path(flags.verify), Path(given["run"]) if given["run"] else None, flags)
+    if missing := [key for key in ("run", "out") if not given[key]]:
         raise ConfigError(f"{missing[0]} is missing; this command takes run=DIR out=DIR, or --verify DIR")
     if given["accept_loss"] not in ("true", "false"):
         raise ConfigError(f"accept_loss={given['accept_loss']} must be true or false")
-    from kalign.export import export as exporting
+    return _export(given, flags)
 
-    if flags.verify:
-        out = Path(flags.verify)
-        certificate = exporting.verify(out, Path(given["run"]) if given["run"] else None)
-    else:
-        out = Path(str(given["out"]))
-        certificate = exporting.export(
-            exporting.Wanted(
-                run=Path(str(given["run"])),
-                out=out,
-                format=str(given["format"]),
-                dtype=given["dtype"],
-                base=given["base"],
-                accept_loss=given["accept_loss"] == "true",
-            )
+
+def _export(given: Mapping[str, str | None], flags: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from kalign.export.prover import Prover
+
+    out = Path(str(given["out"]))
+    with Prover() as prover, _shown() as tell:  # the other process loads its libraries while this one does
+        quiet_libraries()
+        from kalign.export import export as exporting
+
+        wanted = exporting.Wanted(
+            run=Path(str(given["run"])),
+            out=out,
+            format=str(given["format"]),
+            dtype=given["dtype"],
+            base=given["base"],
+            accept_loss=given["accept_loss"] == "true",
         )
+        certificate = exporting.export(wanted, prover, tell)
+    _say(certificate, flags, f"Written and proven: {out} · certificate: {out}/certificate.json")
+    return 0
+
+
+def _verify(folder: "Path", run: "Path | None", flags: argparse.Namespace) -> int:
+    with _shown() as tell:
+        quiet_libraries()
+        from kalign.export import export as exporting
+
+        certificate = exporting.verify(folder, run, tell=tell)
+    if run:
+        _say(certificate, flags, f"Holds, measured again: {folder}")
+    else:
+        _say(
+            certificate,
+            flags,
+            f"Holds, as far as its files show: {folder}\n"
+            f"Checked now: {CHECKED_ALONE[certificate['format']]}.\n"
+            "Not measured again: what only its run and its base could show (give run=DIR).",
+        )
+    return 0
+
+
+def _say(certificate: dict[str, Any], flags: argparse.Namespace, end: str) -> None:
+    from rich.table import Table
+
+    from kalign.export import lines
+
+    to = console(flags)
+    table = Table(title="Certificate", title_justify="left")
+    table.add_column("line")
+    table.add_column("what was found", overflow="fold")
+    for name, found in lines.of(certificate):
+        table.add_row(name, found)
+    to.print(table)
+    to.print(end, soft_wrap=True)
     if flags.json:
         print_json(certificate)
-    else:
-        print(
-            f"{out}: {'holds what it says' if flags.verify else 'written and proven'}; {out}/certificate.json"
-        )
-        if flags.verify and not given["run"]:
-            print("Sums and files only; give run=DIR to measure it again.")
-    return 0
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator["Tell"]:
+    """Show on the terminal how far a long work is; an interruption leaves nothing behind."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    to = Console(stderr=True)
+    with Progress(*columns, console=to, transient=True, disable=not to.is_terminal) as progress:
+        task = progress.add_task("loading libraries", total=1)
+
+        def tell(stage: str, done: int, of: int) -> None:
+            progress.update(task, description=stage, completed=done, total=of)
+
+        try:
+            yield tell
+        except KeyboardInterrupt as wrong:
+            raise Interrupted("interrupted; nothing was written, and the same command starts anew") from wrong
 
 
 def push(words: list[str], flags: argparse.Namespace) -> int:
@@ -65,19 +138,21 @@ def push(words: list[str], flags: argparse.Namespace) -> int:
     given = plain.read(words, positional=["DIR"], settings={"repo": None, "run": None})
     if not given["repo"]:
         raise ConfigError("repo is missing; give repo=OWNER/NAME")
-    from kalign.export import push as pushing
+    with _shown() as tell:
+        quiet_libraries()
+        from kalign.export import push as pushing
 
-    run = Path(given["run"]) if given["run"] else None
-    done = pushing.push(Path(str(given["DIR"])), given["repo"], run, yes=flags.yes)
+        run = Path(given["run"]) if given["run"] else None
+        done = pushing.push(Path(str(given["DIR"])), given["repo"], run, tell, yes=flags.yes)
     if flags.json:
         print_json(done)
         return 0
     for name, size in done["files"].items():
         print(f"{size:>14,} bytes  {name}")
     print(
-        f"uploaded to {done['repo']}"
+        f"Uploaded to {done['repo']}, which is private."
         if flags.yes
-        else f"Nothing was uploaded; --yes uploads to {done['repo']}"
+        else f"Its certificate holds. Nothing was uploaded; --yes uploads to {done['repo']}, kept private."
     )
     return 0
 
@@ -87,10 +162,11 @@ COMMANDS: Mapping[str, Command] = {
         run=export,
         summary="merge a trained adapter into its base, with a certificate",
         example="kalign export run=runs/tiny-1a2b3c4d out=my-model",
-        words="run=DIR out=DIR [format=merged|adapter|vendor|gguf] [dtype=float16] [base=16bit|dequantised]",
+        words="run=DIR out=DIR [format=merged|adapter|vendor|gguf] [dtype=float16] [base=16bit|dequantised] "
+        "[accept_loss=true]",
         about_words="dtype is that of the base unless given; base is for runs on 4-bit weights: dequantised "
         "(what was trained on) unless given; accept_loss=true writes a merge that lost more than a twentieth "
-        "of what was learned. With --verify, run=DIR measures the export again.",
+        "of what was learned. --verify DIR checks an export by its files, and with run=DIR measures it too.",
         flags={"--verify": {"metavar": "DIR", "help": "check an export again"}},
     ),
     "push": Command(

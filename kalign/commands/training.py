@@ -5,49 +5,80 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kalign.commands.command import RECIPE_HELP, RECIPE_WORDS, Command, console, print_json, quiet_libraries
-from kalign.errors import ConfigError, DataError, ResourceError
+from kalign.errors import ConfigError, DataError, KalignError, ResourceError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from kalign.config import Recipe
     from kalign.preemption import Notice
+    from kalign.runs import Run
 
 
 def train(words: list[str], flags: argparse.Namespace) -> int:
     """Fine-tune what the words describe; with -m, once for each combination of comma-separated values."""
     from kalign import preemption
 
-    with preemption.listening() as notice:  # from here on, a signal ends the command with code 75
-        return _train(words, flags, notice)
+    try:
+        with preemption.listening() as notice:  # from here on, a signal ends the command with code 75
+            return _train(words, flags, notice)
+    except KalignError as wrong:
+        if outcome := os.environ.get(preemption.OUTCOME):
+            Path(outcome).write_text(str(wrong.exit_code), encoding="utf-8")
+        raise
 
 
 def _train(words: list[str], flags: argparse.Namespace, notice: "Notice") -> int:
     from kalign.config import words as plain
+    from kalign.sweeps import slurm
 
+    options, words = slurm.taken(words)
     own, words = plain.taken(words, launch=str, ranks=int)
+    if options is not None and (own or not flags.multirun):
+        raise ConfigError(
+            f"hydra/launcher={slurm.NAME} starts a job with hydra.launcher.tasks_per_node processes for each "
+            "combination of -m; add -m, and leave launch= and ranks= away"
+        )
     if flags.multirun:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ConfigError(
                 "-m starts one training after another, which cannot happen inside a launch of several "
                 f"processes; run 'kalign train -m {' '.join(words)}' by itself"
             )
-        from kalign.config import multirun
+        from kalign.sweeps import many
 
-        return multirun.run(words, [f"{key}={value}" for key, value in own.items()])
+        return many.run(words, [f"{key}={value}" for key, value in own.items()], options)
     from kalign.config import compose
 
     recipe = compose.load(words)
     if own:
         return _launched(recipe, own, words, flags)
     quiet_libraries()
-    from kalign.training import dpo  # only now: composing and refusing never wait for torch
-
-    run = dpo.train(recipe, console(flags), notice)
+    run = learn(recipe, console(flags), notice)
     if flags.json and int(os.environ.get("RANK", "0")) == 0:
         print(run.result.read_text(encoding="utf-8"), end="")
     return 0
+
+
+def learn(recipe: "Recipe", shown: "Console", notice: "Notice") -> "Run":
+    """The recipe's run, trained by its method; torch is only loaded now, never for composing."""
+    if recipe.method == "dpo":
+        from kalign.training import dpo
+
+        return dpo.train(recipe, shown, notice)
+    from kalign.associations import tasks
+
+    if recipe.method == "sft":
+        from kalign.training import sft
+
+        return sft.train(recipe, shown, notice, tasks.examples)
+    from kalign.training import grpo
+
+    return grpo.train(recipe, shown, notice, tasks.examples)
 
 
 def _launched(recipe: "Recipe", own: dict[str, Any], words: list[str], flags: argparse.Namespace) -> int:
@@ -88,6 +119,8 @@ def plan(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import compose
 
     recipe = compose.load(words)
+    if recipe.method != "dpo":
+        raise ConfigError(f"method={recipe.method} cannot be planned yet; kalign plan knows dpo")
     quiet_libraries()
     from kalign.training.planning import plan as planning
     from kalign.training.planning import report
@@ -111,8 +144,6 @@ def doctor(words: list[str], flags: argparse.Namespace) -> int:
 
     recipe = compose.load(words)
     quiet_libraries()
-    from pathlib import Path
-
     from kalign.models import doctor as examination
 
     document = examination.run(recipe.model, Path(own.get("out", "doctor.json")), console(flags))
@@ -123,8 +154,6 @@ def doctor(words: list[str], flags: argparse.Namespace) -> int:
 
 def list_runs(words: list[str], flags: argparse.Namespace) -> int:
     """List the runs of a folder, or compare those that are named: what differs, and what it led to."""
-    from pathlib import Path
-
     from kalign.config import words as plain
 
     names = [word for word in words if "=" not in word]
@@ -148,7 +177,7 @@ def list_runs(words: list[str], flags: argparse.Namespace) -> int:
 COMMANDS: Mapping[str, Command] = {
     "train": Command(
         run=train,
-        summary="fine-tune a model with preference pairs",
+        summary="fine-tune a model with preference pairs or word associations",
         example="kalign train recipe=tiny loss.beta=0.3",
         words=f"{RECIPE_WORDS} [launch=PROFILE] [ranks=N]",
         about_words=f"{RECIPE_HELP} launch=single, cpu or ddp starts N processes by accelerate "
@@ -161,7 +190,8 @@ COMMANDS: Mapping[str, Command] = {
             "--multirun": {
                 "short": "-m",
                 "action": "store_true",
-                "help": "run every combination of comma-separated values",
+                "help": "run every combination of comma-separated values, here or, with "
+                "hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node=8, as Slurm jobs",
             },
         },
     ),

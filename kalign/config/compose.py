@@ -28,8 +28,22 @@ from kalign.config.schema import Recipe
 from kalign.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parent.parent
-GROUPS = ("model", "data", "adapter", "loss", "trainer", "evaluation", "tracker")
+GROUPS = (
+    "model",
+    "data",
+    "associations",
+    "adapter",
+    "loss",
+    "sft",
+    "reward",
+    "trainer",
+    "evaluation",
+    "tracker",
+)
 DEFAULT_RECIPE = "tiny"
+OWN_NAMES = (
+    r"(?:model\.template_kwargs|data\.selection\.shares|data\.markers\.fixed)\b"  # mappings of the user's
+)
 
 
 def root(name: str) -> Path:
@@ -93,7 +107,7 @@ def prepared(words: list[str]) -> list[str]:
         else:
             _check_key(key, value)
         # names of the user's own, which Hydra wants marked
-        if key == "data.mix" or re.match(r"model\.template_kwargs\b", key):
+        if key == "data.mix" or re.match(OWN_NAMES, key):
             key = f"++{key}"
         rewritten.append(_readable(f"{key}={value}") if equals else word)
     return rewritten
@@ -229,7 +243,7 @@ def _check_choice(group: str, option: str, options: Collection[str], otherwise: 
 
 def _check_known(key: str, where: str) -> None:
     known = every_key()
-    generic = re.sub(r"^(data\.mix|model\.template_kwargs)\.[^.]+", r"\1.*", key)
+    generic = re.sub(rf"^(data\.mix|{OWN_NAMES})\.[^.]+", r"\1.*", key)
     if generic in known or generic == "data.mix.*":
         return
     leaf = key.rsplit(".", 1)[-1]

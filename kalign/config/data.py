@@ -3,10 +3,11 @@
 import dataclasses
 from dataclasses import dataclass, field
 
+from kalign.config.markers import Markers, Selection
 from kalign.config.rules import COMMIT, above, one_of
 from kalign.errors import ConfigError
 
-FORMATS = ("preference", "square")
+FORMATS = ("preference", "square", "associations")
 
 
 @dataclass(kw_only=True)
@@ -71,6 +72,9 @@ class Data(Source):
     eval_share: float = 0.1
     seed: int = 42
     accept_licence_of: list[str] = field(default_factory=list)
+    tags: str | None = None
+    selection: Selection = field(default_factory=Selection)
+    markers: Markers = field(default_factory=Markers)
 
     def check(self, block: str = "data") -> None:
         """Raise ConfigError where the block contradicts itself."""
@@ -89,6 +93,28 @@ class Data(Source):
                 raise ConfigError(
                     f"{block}.{key}={share} is a share of the pairs; use 0 up to but not including 1"
                 )
+
+        self.selection.check()
+        self.markers.check()
+        self._check_tags()
+
+    def _check_tags(self) -> None:
+        chosen = bool(self.selection.keep or self.selection.shares)
+        if self.tags is None and (chosen or self.markers.arm != "none"):
+            raise ConfigError(
+                f"data.markers.arm={self.markers.arm} and data.selection read tags, and data.tags is not "
+                "set; run kalign tag data.path=... out=DIR, and give data.tags=DIR"
+            )
+        if self.tags is None and self.markers.mode == "fixed" and not self.markers.fixed:
+            raise ConfigError(
+                "data.markers.mode=fixed has no markers; give data.markers.fixed={lang:ko}, or data.tags, "
+                "which gives each held-out pair its own"
+            )
+        if self.selection.shares and self.markers.arm == "more_cultural_data":
+            raise ConfigError(
+                "data.markers.arm=more_cultural_data sets shares itself (data.markers.cultural_share); leave "
+                "data.selection.shares empty"
+            )
 
     def sources(self) -> dict[str, Source]:
         """The sources by name: those of the mix, or the one that `path` names.

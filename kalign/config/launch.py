@@ -14,6 +14,7 @@ from kalign.config.rules import one_of
 from kalign.config.schema import Recipe
 from kalign.errors import ConfigError
 
+DIVIDING = ("fsdp", "fsdp2", "zero2", "zero3")  # what users ask for by name, and no file of launch/ is
 ALONE = ("NO", "MULTI_GPU", "MULTI_CPU")  # Accelerate's names for: every rank holds everything
 
 
@@ -39,6 +40,11 @@ def profile(name: str, ranks: int | None = None) -> Profile:
     Raises:
         ConfigError: there is none, it cannot have so many, or it says something that is not understood.
     """
+    if name in DIVIDING:
+        raise ConfigError(
+            f"launch={name} divides the model among ranks, and this version scores and saves it on one; use "
+            "launch=ddp, with adapter=qlora where a whole base does not fit one device"
+        )
     one_of("launch", name, tuple(names()))
     path = root("launch") / f"{name}.yaml"
     content = suspicion.parse(path)

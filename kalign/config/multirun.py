@@ -1,5 +1,4 @@
-"""`-m`: Hydra's multirun over every combination of comma-separated values, each training in a process of its
-own."""
+"""`-m`: Hydra's multirun over every combination of comma-separated values."""
 
 import sys
 
@@ -9,39 +8,30 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from kalign import preemption
 from kalign.config import compose
 from kalign.errors import ConfigError
 
 
-def run(words: list[str], launch: list[str]) -> int:
-    """Train each combination, one after another; the first exit code that is not 0 is returned after all have
-    run.
-
-    Args:
-        launch: the words that say on which devices, the same for each.
+def combinations(words: list[str]) -> list[list[str]]:
+    """The words of each combination of comma-separated values, by Hydra's own rules.
 
     Raises:
         ConfigError: a word is wrong.
     """
     prepared = compose.prepared(words)
     paths = {path.rsplit("/", 1)[-1].rsplit(".", 1)[0]: path for path in _recipe_files(words)}
-    codes: list[int] = []
+    found: list[list[str]] = []
 
-    def job(composed: DictConfig) -> None:
-        overrides = list(HydraConfig.get().overrides.task)
-        own = [_original(word, paths) for word in overrides]
-        command = [sys.executable, "-m", "kalign", "train", *own, *launch]
-        print("kalign: kalign train " + " ".join([*own, *launch]), file=sys.stderr)
-        codes.append(children.run(command))
+    def note(composed: DictConfig) -> None:
+        compose.typed(composed)
+        found.append([_original(word, paths) for word in HydraConfig.get().overrides.task])
 
     sys.argv = ["kalign train", "--multirun", *prepared]
     try:
-        with preemption.passing_on() as children:
-            hydra.main(config_path=None, config_name="config", version_base="1.3")(job)()
+        hydra.main(config_path=None, config_name="config", version_base="1.3")(note)()
     except (HydraException, OmegaConfBaseException) as wrong:
         raise ConfigError(compose.plainly(wrong)) from wrong
-    return next((code for code in codes if code), 0)
+    return found
 
 
 def _recipe_files(words: list[str]) -> list[str]:

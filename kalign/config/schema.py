@@ -10,11 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kalign.config.associations import Associations, Reward, Sft
 from kalign.config.data import Data
 from kalign.config.model import Model
 from kalign.config.rules import above, one_of
 from kalign.config.training import Adapter, Loss, Trainer
 from kalign.errors import ConfigError
+
+# What a method does not read is no part of what determines its runs
+UNREAD = {
+    "dpo": ("method", "associations", "sft", "reward"),
+    "sft": ("loss", "reward"),
+    "rloo": ("loss", "sft"),
+    "grpo": ("loss", "sft"),
+}
 
 
 @dataclass(kw_only=True)
@@ -51,11 +60,15 @@ class Recipe:
     """One runnable result: which model, data, adapter, loss, trainer and evaluation."""
 
     name: str = "unnamed"
+    method: str = "dpo"
     pack: str = "ko"
     model: Model = field(default_factory=Model)
     data: Data = field(default_factory=Data)
+    associations: Associations = field(default_factory=Associations)
     adapter: Adapter = field(default_factory=Adapter)
     loss: Loss = field(default_factory=Loss)
+    sft: Sft = field(default_factory=Sft)
+    reward: Reward = field(default_factory=Reward)
     trainer: Trainer = field(default_factory=Trainer)
     evaluation: Evaluation = field(default_factory=Evaluation)
     tracker: Tracker = field(default_factory=Tracker)
@@ -72,18 +85,56 @@ class Recipe:
         for block in (
             self.model,
             self.data,
+            self.associations,
             self.adapter,
             self.loss,
+            self.sft,
+            self.reward,
             self.trainer,
             self.evaluation,
             self.tracker,
         ):
             block.check()
+        self._check_method()
         if not self.data.eval_share and self.trainer.eval_strategy != "no":
             raise ConfigError(
                 f"data.eval_share=0 leaves nothing for trainer.eval_strategy={self.trainer.eval_strategy}; "
-                "use "
-                "trainer.eval_strategy=no, or hold some pairs out"
+                "use trainer.eval_strategy=no, or hold some pairs out"
+            )
+        self._check_markers()
+
+    def _check_markers(self) -> None:
+        markers = self.data.markers
+        if markers.mode == "inferred" and "sft" not in self.loss.losses():
+            raise ConfigError(
+                "data.markers.mode=inferred needs a model that writes markers, and both answers of a pair "
+                "begin with the same, so that no preference teaches them; use loss.loss_type=[sigmoid,sft]"
+            )
+        if self.evaluation.held_out_prompts and markers.mode == "fixed" and not markers.fixed:
+            raise ConfigError(
+                "evaluation.held_out_prompts=true has no tags of its own for data.markers.mode=fixed; give "
+                "data.markers.fixed={lang:ko}, or evaluation.held_out_prompts=false"
+            )
+
+    def _check_method(self) -> None:
+        one_of("method", self.method, tuple(UNREAD))
+        if (self.method != "dpo") != (self.data.format == "associations"):
+            raise ConfigError(
+                f"method={self.method} cannot learn from data.format={self.data.format}: dpo takes pairs, "
+                "sft, rloo and grpo take associations (data=associations); 'kalign norms pairs' makes "
+                "pairs of norms"
+            )
+        if self.method not in ("rloo", "grpo"):
+            return
+        if (self.reward.name == "strength_recall") != (self.associations.task == "generation"):
+            raise ConfigError(
+                f"reward.name={self.reward.name} cannot judge associations.task={self.associations.task}; "
+                "rankings take spearman_strict, spearman_compat or kendall, lists of words strength_recall"
+            )
+        if self.trainer.pairs_per_step % self.reward.num_generations:
+            raise ConfigError(
+                f"trainer.pairs_per_step={self.trainer.pairs_per_step} counts completions, and is no "
+                f"multiple of reward.num_generations={self.reward.num_generations}"
             )
 
     def determining(self) -> dict[str, Any]:
@@ -94,6 +145,8 @@ class Recipe:
             del plain[key]
         for key in ("logging_steps", "save_steps", "save_total_limit", "dataloader_num_workers"):
             del plain["trainer"][key]
+        for key in UNREAD[self.method]:
+            del plain[key]
         del plain["model"]["licence"], plain["data"]["accept_licence_of"]  # duties, not numbers
         return plain
 

@@ -161,7 +161,8 @@ class Loss:
 
 @dataclass(kw_only=True)
 class Trainer:
-    """How long and how fast, by the Trainer's own names; `pairs_per_step` is ours."""
+    """How long and how fast, by the Trainer's own names; `pairs_per_step`, `shared_prefix` and
+    `reference_store` are ours."""
 
     pairs_per_step: int = 32
     per_device_train_batch_size: int = 1
@@ -176,6 +177,8 @@ class Trainer:
     max_grad_norm: float = 1.0
     bf16: bool = True
     gradient_checkpointing: bool = True
+    shared_prefix: bool = True
+    reference_store: bool = True
     seed: int = 42
     logging_steps: int = 5
     eval_strategy: str = "steps"

@@ -82,3 +82,15 @@ def day(key: str, value: str | None) -> date:
         return date.fromisoformat(value)
     except ValueError as wrong:
         raise ConfigError(f"{key}={value} is no day of the calendar; write it as YYYY-MM-DD") from wrong
+
+
+def number(key: str, value: str | None) -> float:
+    """The number that a setting gives.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return float(value or "")
+    except ValueError as wrong:
+        raise ConfigError(f"{key}={value} is no number; write {key}=0.5, for example") from wrong

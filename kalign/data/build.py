@@ -6,13 +6,16 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any
 
 from tqdm import tqdm
 
 from kalign.config import Data, Model, Source
 from kalign.data import layouts, ledger, provenance, sources
 from kalign.data.ledger import Line, Summary
+from kalign.data.marked import Marked
+from kalign.data.pairs import Pair as Pair
+from kalign.data.pairs import Tokenises
 from kalign.errors import DataError
 from kalign.records import Triplet, UnusableTriplet, text
 
@@ -25,54 +28,10 @@ REMEDIES = {
     "contradiction": "decide which of two answers is better where the file says both",
     "boundary_merge": "remove white space from the beginning of answers",
     "control_tokens": "remove control tokens from the texts, or say data.control_tokens=literal",
+    "too_long_with_markers": "raise data.max_length, or name fewer data.markers.dimensions",
     "template_refuses": "bring the turns into an order that the model's template accepts",
     "identical_after_truncation": "raise data.max_length",
 }
-
-
-class Tokens(Protocol):
-    """The ids of one triplet."""
-
-    @property
-    def prompt(self) -> list[int]:
-        """What the model reads before it answers."""
-
-    @property
-    def chosen(self) -> list[int]:
-        """The better answer, up to its turn end."""
-
-    @property
-    def rejected(self) -> list[int]:
-        """The worse answer, up to its turn end."""
-
-    @property
-    def control_tokens(self) -> int:
-        """How often the texts spell a control token."""
-
-
-class Tokenises(Protocol):
-    """Anything that turns a triplet into ids, as a model's chat template does."""
-
-    def tokens(self, triplet: Triplet) -> Tokens:
-        """The ids, or UnusableTriplet where they cannot be exact."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Pair:
-    """One triplet, ready to train on."""
-
-    triplet: Triplet
-    prompt_ids: list[int]
-    chosen_ids: list[int]
-    rejected_ids: list[int]
-
-    def columns(self) -> dict[str, list[int]]:
-        """The columns that TRL reads."""
-        return {
-            "prompt_ids": self.prompt_ids,
-            "chosen_ids": self.chosen_ids,
-            "rejected_ids": self.rejected_ids,
-        }
 
 
 @dataclass(kw_only=True)
@@ -101,6 +60,7 @@ def build(data: Data, chat: Tokenises, *, letters: re.Pattern[str], model: Model
     facts: dict[str, int] = {}
     identity: dict[str, Any] = {}
     pairs: list[tuple[Line, Pair]] = []
+    marked = Marked.read(data, chat)
     seen: dict[tuple[str, str, str], Line] = {}
     for name, source in data.sources().items():
         read = sources.read(source)
@@ -113,26 +73,37 @@ def build(data: Data, chat: Tokenises, *, letters: re.Pattern[str], model: Model
             if triplet is None or not _is_new(line, triplet, seen):
                 continue
             pair = _tokenised(line, triplet, data, chat)
-            if pair is not None:
+            if pair is not None and (marked is None or marked.fits(line, pair)):
                 line.copies = _copies(source.weight, line.id, data.seed)
                 line.reason = line.reason if line.copies else "weight"
                 pairs.append((line, pair))
     held_out = _held_out(
         {line.family for line, _ in pairs if line.copies and line.reason != "contradiction"}, data
     )
-    train: list[Pair] = []
+    train: list[tuple[Line, Pair]] = []
     evaluated: list[Pair] = []
     for line, pair in pairs:
         if line.reason == "contradiction" or not line.copies:
             line.copies = 0
         elif line.family in held_out:
             line.action, line.copies = "eval", 1
-            evaluated.append(pair)
+            evaluated.append(marked.held_out(pair) if marked else pair)
         else:
             line.action = "train"
-            train += [pair] * line.copies
+            train.append((line, pair))
+    if marked:
+        marked.select(train)
+        identity["data.tags"] = marked.identity()
+    seen_in_training = [each for line, pair in train for each in _seen(line, pair, marked)]
+    if marked:
+        facts |= marked.facts(train, seen_in_training)
     account = ledger.summary(lines, facts)
-    return Pairs(train=train, held_out=evaluated, lines=lines, summary=account, identity=identity)
+    return Pairs(train=seen_in_training, held_out=evaluated, lines=lines, summary=account, identity=identity)
+
+
+def _seen(line: Line, pair: Pair, marked: Marked | None) -> list[Pair]:
+    """The copies of a pair, as they are trained on."""
+    return marked.train(line, pair) if marked else [pair] * line.copies
 
 
 def require_acceptable(pairs: Pairs, data: Data) -> None:

@@ -15,7 +15,7 @@ from kalign.records import Triplet, text
 LETTER = re.compile(r"[^\W\d_]")
 ALIKE = 0.95  # answers at least this similar are suspected to differ in nothing that matters
 # Dropped as declared, so not counted against max_drop_share
-EXEMPT = ("exact_duplicate", "one label only", "weight")
+EXEMPT = ("exact_duplicate", "one label only", "weight", "selection")
 
 
 @dataclass(kw_only=True)

@@ -61,18 +61,29 @@ def read(source: Source) -> Rows:
         DataError: a row is malformed.
         ResourceError: the Hub could not be reached.
     """
+    path, numbered = stream(source)
+    return FORMATS[source.format](path, digest(source), numbered)
+
+
+def stream(source: Source) -> tuple[str, Iterable[tuple[int, Row]]]:
+    """Where the rows of one source are, and each with its number, read one after the other as they stand
+    there.
+
+    Raises:
+        ConfigError: the path names nothing that can be read.
+        DataError: a row is malformed.
+        ResourceError: the Hub could not be reached.
+    """
     path = source.path
     if not path:
         raise ConfigError("a source has no path; give it a file, a folder, pack:NAME or hub:OWNER/NAME")
     if path.startswith("pack:"):
         rows = (row for place in _pack_files(path) for _, row in files.read_jsonl(place))
-        numbered: Iterable[tuple[int, Row]] = enumerate(rows, start=1)
-    elif path.startswith("hub:"):
-        numbered = _from_hub(source, path.removeprefix("hub:"))
-    else:
-        place = Path(path).expanduser()
-        numbered = _from_saved(place, source.split) if place.is_dir() else _from_file(place)
-    return FORMATS[source.format](path, digest(source), numbered)
+        return path, enumerate(rows, start=1)
+    if path.startswith("hub:"):
+        return path, _from_hub(source, path.removeprefix("hub:"))
+    place = Path(path).expanduser()
+    return path, _from_saved(place, source.split) if place.is_dir() else _from_file(place)
 
 
 def _pack_files(path: str) -> list[Path]:

@@ -1,61 +1,87 @@
 """The model card of an export: what it was trained on, how, with what result, and what proves it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kalign.export import lines
 from kalign.export.origin import Origin
 
-NAMES = {
+ESTIMATES = {
     "reward_accuracy": "reward accuracy",
     "reward_margin": "reward margin",
     "prefers_chosen": "prefers the chosen answer",
+    "chosen_logp": "log-prob of chosen (nats)",
+    "rejected_logp": "log-prob of rejected (nats)",
+}
+SERVED = {
+    "merged": "    transformers serve {name}\n    vllm serve {name}{own}\n",
+    "vendor": "    vllm serve {name} --tokenizer {name}/tokenizer\n",
+    "adapter": "    vllm serve {base} --enable-lora --lora-modules {short}={name}\n",
+    "gguf": "    llama-server --model {name}/{name}.gguf --jinja\n",
 }
 
 
 def text(made: Origin, certificate: Mapping[str, Any], name: str) -> str:
     """The card as Markdown."""
     parts = [
-        _front(made),
+        _front(made, certificate),
         f"# {name}\n",
         _training(made),
         _results(made),
         _proof(certificate),
-        _use(certificate),
+        _use(made, certificate, name),
     ]
-    return "\n".join(part for part in parts if part)
+    return "\n".join(parts)
 
 
-def _front(made: Origin) -> str:
-    return f"---\nbase_model: {made.name}\nlibrary_name: transformers\ntags: [dpo, kalign]\n---\n"
+def _front(made: Origin, certificate: Mapping[str, Any]) -> str:
+    library = "peft" if certificate["format"] == "adapter" else "transformers"
+    named = (_licence(made).get("name") or "").lower()
+    licence = f"license: {named}" if named == "apache-2.0" else "license: other"
+    return (
+        f"---\nbase_model: {made.name}\n{licence}\nlibrary_name: {library}\npipeline_tag: text-generation\n"
+        "tags: [dpo, kalign]\n---\n"
+    )
 
 
 def _training(made: Origin) -> str:
     recipe, ledger = made.manifest["recipe"], made.manifest["ledger"]
+    adapter, trainer, quantised = recipe["adapter"], recipe["trainer"], made.quantization.load_in_4bit
+    method = f"QLoRA on {made.quantization.bnb_4bit_quant_type}" if quantised else "LoRA"
+    kinds = "".join(
+        f", {spelled}"
+        for key, spelled in (("use_rslora", "rank-stabilised"), ("use_dora", "DoRA"))
+        if adapter[key]
+    )
     sources = [
-        f"- {key}: {Path(noted['path']).name}, {noted['rows']} rows, sha256 `{noted['sha256']}`"
+        (f"{key}: {Path(noted['path']).name}", f"{noted['rows']:,}", f"`{noted['sha256']}`")
         for key, noted in made.manifest["inputs"]["data"].items()
     ]
-    adapter, trainer, quantised = recipe["adapter"], recipe["trainer"], made.quantization.load_in_4bit
+    rows = [("read", ledger["rows"]), ("trained on", ledger["train"]), ("held out", ledger["eval"])]
+    rows += [(f"dropped: {reason.replace('_', ' ')}", count) for reason, count in ledger["dropped"].items()]
     return "\n".join(
         [
             "## Training\n",
             f"DPO ({recipe['loss']['loss_type']}, beta {recipe['loss']['beta']}) of {made.name} with "
-            f"{'QLoRA on ' + made.quantization.bnb_4bit_quant_type if quantised else 'LoRA'} "
-            f"(r {adapter['r']}, alpha {adapter['lora_alpha']}, dropout {adapter['lora_dropout']}): "
-            f"{made.result['steps']} steps of {trainer['pairs_per_step']} pairs, learning rate "
-            f"{trainer['learning_rate']}, seed {trainer['seed']}.\n",
-            *sources,
-            f"- {ledger['rows']} rows read, {ledger['train']} trained on, {ledger['eval']} "
-            f"held out, dropped: "
-            f"{ledger['dropped'] or 'none'}\n",
-            _licence(recipe["model"].get("licence")),
+            f"{method} (r {adapter['r']}, alpha {adapter['lora_alpha']}, dropout "
+            f"{adapter['lora_dropout']}{kinds}): {made.result['steps']} steps of "
+            f"{trainer['pairs_per_step']} pairs, learning rate {trainer['learning_rate']}, "
+            f"seed {trainer['seed']}.\n",
+            _table(("data", "rows", "sha256"), sources),
+            _table(("pairs", "count"), [(name, f"{count:,}") for name, count in rows]),
+            "### Licence\n",
+            _licence_text(_licence(made)),
         ]
     )
 
 
-def _licence(licence: Mapping[str, Any] | None) -> str:
-    if not licence or not licence.get("name"):
+def _licence(made: Origin) -> Mapping[str, Any]:
+    return made.manifest["recipe"]["model"].get("licence") or {}
+
+
+def _licence_text(licence: Mapping[str, Any]) -> str:
+    if not licence.get("name"):
         return "Licence of the base: not stated by the run; read it before you pass this model on.\n"
     said = f"Licence of the base: {licence['name']}"
     if licence.get("url"):
@@ -64,79 +90,84 @@ def _licence(licence: Mapping[str, Any] | None) -> str:
         said += f"; names of derivatives must begin with {licence['name_prefix']!r}"
     if licence.get("notice"):
         said += f"; {licence['notice']}"
+    if licence.get("may_train_others") is False:
+        said += "; its answers must not train other models"
     return said + ".\n"
 
 
 def _results(made: Origin) -> str:
     held, behaviour = made.result["held_out"], made.result["behaviour"]
-    lines = ["## Results, with 95 % intervals\n"]
+    parts = ["## Results, with 95 % intervals\n"]
     if held:
-        lines += [f"On {held['pairs']} held-out pairs:\n", "| | before | after |", "|---|---|---|"]
-        lines += [
-            f"| {name} | {_spelled(held[key]['before'])} | {_spelled(held[key]['after'])} |"
-            for key, name in NAMES.items()
+        rows = [
+            (name, _spelled(held[key]["before"]), _spelled(held[key]["after"]))
+            for key, name in ESTIMATES.items()
         ]
+        parts += [f"Held-out pairs: {held['pairs']}.\n", _table(("", "before", "after"), rows)]
     else:
-        lines.append("No pairs were held out.")
+        parts.append("No pairs were held out, so nothing of what was learned was measured.\n")
     if behaviour:
-        lines += [
-            "",
-            "On held-out prompts, judged by rules:\n",
-            "| | before | after | p |",
-            "|---|---|---|---|",
+        compared = [
+            (
+                f"{group}: {key.replace('_', ' ')}",
+                _spelled(change["before"]),
+                _spelled(change["after"]),
+                f"{change['p_value']:.2g}",
+            )
+            for group in ("harmful", "benign")
+            for key, change in behaviour[group].items()
+            if change
         ]
-        for group in ("harmful", "benign"):
-            for key, change in behaviour[group].items():
-                if change:
-                    cells = f"{_spelled(change['before'])} | {_spelled(change['after'])} | {change['p_value']:.2g}"  # noqa: E501
-                    lines.append(f"| {group}: {key.replace('_', ' ')} | {cells} |")
-    return "\n".join(lines) + "\n"
+        parts += ["On held-out prompts, judged by rules:\n", _table(("", "before", "after", "p"), compared)]
+    return "\n".join(parts)
 
 
 def _proof(certificate: Mapping[str, Any]) -> str:
-    lines = ["## Certificate\n"]
-    measured = certificate.get("measured")
-    if measured:
-        lines.append(
-            f"Computed in a fresh process from these files: retention "
-            f"{_number(measured['retention'])}, of held-out "
-            f"margins {_number(measured['margin_retention'])}, effect cosine "
-            f"{_number(measured['effect_cosine'])}, "
-            f"KL(adapter, merged) {measured['kl_adapter_merged']:.2e} nats a token, top-1 agreement "
-            f"{measured['top1_agreement']:.3f}, {measured['greedy_equal']} of {measured['greedy_prompts']} greedy "  # noqa: E501
-            "answers equal. Every tensor that was not trained is the base's, byte for byte."
-        )
-        lines.append(f"Merged into: {certificate['base']['merged_into']} weights of the base.")
-    if certificate.get("accepted_loss"):
-        lines.append(
-            "**Part of what was learned is lost in this merge, and that was accepted by who exported it.**"
-        )
-    lines.append(
-        "All of it: `certificate.json`; hashes of all files: `SHA256SUMS` (`sha256sum -c SHA256SUMS`)."
-    )
-    return "\n\n".join(lines) + "\n"
-
-
-def _use(certificate: Mapping[str, Any]) -> str:
-    tokens = certificate["tokens"]["plain_tokenizer"]
-    lines = [
-        "## Use and limits\n",
-        "Meant for conversation in the language and on the subjects of its training pairs. What was not measured "  # noqa: E501
-        "above is not known; it can be wrong, and it gives no legal advice.\n",
-        "    transformers serve THIS_FOLDER\n",
+    parts = [
+        "## Certificate\n",
+        "Computed from these files by a process that had no part in writing them, in float32.\n",
+        _table(("line", "what was found"), lines.of(certificate)),
     ]
-    if tokens != "exact":
-        lines.append(f"transformers' AutoTokenizer on this folder: {tokens}.\n")
-    return "\n".join(lines)
+    if certificate.get("accepted_loss"):
+        parts.append(
+            "**Part of what was learned is lost in this merge, and whoever exported it accepted that.**\n"
+        )
+    parts.append(
+        "All of it: `certificate.json`. Check the files with `sha256sum -c SHA256SUMS` or "
+        "`kalign export --verify FOLDER`.\n"
+    )
+    return "\n".join(parts)
+
+
+def _use(made: Origin, certificate: Mapping[str, Any], name: str) -> str:
+    found = certificate["tokens"]["auto_tokenizer"]
+    own = f" --tokenizer {name}/tokenizer" if "tokenizer" in found else ""
+    served = SERVED[certificate["format"]].format(
+        name=name, own=own, base=made.name, short=name.casefold().replace(" ", "-")
+    )
+    parts = [
+        "## Use and limits\n",
+        "Meant for conversation in the language and on the subjects of its training pairs. What was not "
+        "measured above is not known: it can be wrong, and it gives no legal or medical advice.\n",
+        served,
+    ]
+    if certificate["format"] == "merged" and own:
+        parts.append(
+            f"transformers' AutoTokenizer on this folder {found['.']}, for it forces the splitting of "
+            "another model of the same type. Whatever serves this model must take the tokenizer from the "
+            "folder `tokenizer`; `transformers serve` cannot.\n"
+        )
+    if certificate["format"] == "vendor":
+        parts.append("These are the vendor's own names; transformers alone does not know them.\n")
+    return "\n".join(parts)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in lines)
 
 
 def _spelled(estimate: Mapping[str, float] | None) -> str:
-    return (
-        "-"
-        if estimate is None
-        else f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
-    )
-
-
-def _number(value: float | None) -> str:
-    return "not measurable" if value is None else f"{value:.4f}"
+    if estimate is None:
+        return "-"
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"

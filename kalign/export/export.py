@@ -1,27 +1,22 @@
 """Export a run: write into a partial folder, prove it in a fresh process, and only then give it its name."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kalign import files
 from kalign.config.rules import one_of
-from kalign.errors import ConfigError, DataError, IntegrityError, KalignError, NumericError, ResourceError
-from kalign.export import card, checks, companions, merge, origin
-from kalign.export.faults import CODES, Fault
+from kalign.errors import ConfigError
+from kalign.export import alone, card, companions, gguf, merge, origin, partials
+from kalign.export.alone import CERTIFICATE
 from kalign.export.origin import Origin
-from kalign.models import exaone
+from kalign.export.prover import Prover, Question, Tell, silent
 
 FORMATS = ("merged", "adapter", "vendor", "gguf")
 DTYPES = ("float32", "bfloat16", "float16")
 BASES = ("16bit", "dequantised")
-CERTIFICATE = "certificate.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +31,7 @@ class Wanted:
     accept_loss: bool = False
 
 
-def export(wanted: Wanted) -> dict[str, Any]:
+def export(wanted: Wanted, prover: Prover, tell: Tell = silent) -> dict[str, Any]:
     """Write the export and return its certificate.
 
     Raises:
@@ -45,95 +40,58 @@ def export(wanted: Wanted) -> dict[str, Any]:
     _check(wanted)
     made = origin.read(wanted.run)
     base = _base(wanted, made)
-    is_exaone = _model_type(made.base) == exaone.MODEL_TYPE
-    if wanted.format == "vendor" and not is_exaone:
+    if wanted.format == "vendor" and not made.is_exaone:
         raise ConfigError(
             "format=vendor is for EXAONE, whose own names differ from Llama's; use format=merged"
         )
-    wanted.out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{wanted.out.name}-", dir=wanted.out.parent))
-    other = None
     try:
-        _fill(wanted, made, partial, base, llama=is_exaone and wanted.format == "merged")
-        if made.quantization.load_in_4bit and wanted.format != "adapter":
-            other = Path(tempfile.mkdtemp(prefix=f".{wanted.out.name}-other-", dir=wanted.out.parent))
-            rest = next(one for one in BASES if one != base)
-            _fill(wanted, made, other, rest, llama=is_exaone and wanted.format == "merged")
-        certificate = prove(wanted, partial, base, other)
-        files.write_json(partial / CERTIFICATE, certificate)
-        (partial / "README.md").write_text(card.text(made, certificate, wanted.out.name), encoding="utf-8")
-        companions.write_sums(partial)
-        checks.tidy(partial)
-        partial.chmod(0o755)
-        partial.rename(wanted.out)
+        with partials.beside(wanted.out) as room:
+            return _export(wanted, made, base, room, prover, tell)
     except OSError as wrong:
         files.raise_if_full(wrong, wanted.out)
         raise
-    finally:
-        for folder in (partial, other):
-            if folder:
-                shutil.rmtree(folder, ignore_errors=True)
-    return certificate
 
 
-def verify(folder: Path, run: Path | None) -> dict[str, Any]:
-    """Check an export again: its sums, and with its run everything else; returns the certificate."""
-    if not (folder / CERTIFICATE).is_file():
-        raise Fault("sums", f"{folder} has no {CERTIFICATE}; it is no export, or not a whole one")
-    checks.sums(folder)
-    checks.tidy(folder)
-    certificate: dict[str, Any] = json.loads((folder / CERTIFICATE).read_text(encoding="utf-8"))
-    if run is not None:
-        dtype = certificate["dtype"]
-        wanted = Wanted(
-            run=run,
-            out=folder,
-            format=certificate["format"],
-            dtype=dtype if dtype in DTYPES else None,
-            accept_loss=certificate.get("accepted_loss", False),
-        )
-        again = prove(wanted, folder, certificate["base"]["merged_into"], None)
-        if again["adapter_sha256"] != certificate["adapter_sha256"]:
-            raise Fault("adapter-damaged", f"{run} is not the run that {folder} was exported from")
-    return certificate
+def verify(
+    folder: Path, run: Path | None, prover: Prover | None = None, tell: Tell = silent
+) -> dict[str, Any]:
+    """Check an export again, by its files alone, or with its run by everything that was measured.
 
-
-def prove(wanted: Wanted, folder: Path, base: str, other: Path | None) -> dict[str, Any]:
-    """The certificate of `folder`, computed by a fresh process.
+    Returns:
+        The certificate that lies in the folder.
 
     Raises:
-        KalignError: of the kind that the process found.
+        Fault: a line of it does not hold.
     """
-    asked = {
-        "folder": str(folder),
-        "run": str(wanted.run),
-        "kind": wanted.format,
-        "dtype": wanted.dtype,
-        "base": base,
-        "accept_loss": wanted.accept_loss,
-        "other": str(other) if other else None,
-    }
-    command = [sys.executable, "-m", "kalign.export.verify", json.dumps(asked)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, ValueError) as wrong:
-        said = " ".join(done.stderr.split())[-400:]
-        raise ResourceError(
-            f"the process that proves the export ended with {done.returncode}: {said}"
-        ) from wrong
-    if done.returncode:
-        raise _raised(answer, done.returncode)
-    return answer
-
-
-def _raised(answer: dict[str, str], code: int) -> KalignError:
-    if answer["fault"] in CODES:
-        return Fault(answer["fault"], answer["message"].partition("] ")[2])
-    kinds = {
-        kind.exit_code: kind for kind in (ConfigError, DataError, IntegrityError, NumericError, ResourceError)
-    }
-    return kinds.get(code, IntegrityError)(answer["message"])
+    noted = alone.certificate(folder)
+    alone.sums(folder, noted["files"])
+    alone.tidy(folder)
+    format = noted["format"]
+    whole = format in ("merged", "vendor")
+    if format != "gguf":
+        alone.tokens(folder, noted["tokens"], noted["tokens"]["turn_end"] if whole else None)
+    if whole:
+        alone.tensors(folder, noted["tensors"], tell)
+    if run is None:
+        return noted
+    if format == "gguf":
+        raise ConfigError("format=gguf is measured only while it is made; leave run out, or export it again")
+    dtype, base = noted["dtype"], noted["base"]["merged_into"]
+    question = Question(
+        folder=str(folder.resolve()),
+        run=str(run.resolve()),
+        format=format,
+        dtype=dtype if dtype in DTYPES else None,
+        base=base,
+        accept_loss=noted.get("accepted_loss", False),
+        adapter_sha256=noted["adapter_sha256"],
+    )
+    if prover is not None:
+        prover.prove(question, tell)
+    else:
+        with Prover() as own:
+            own.prove(question, tell)
+    return noted
 
 
 def _check(wanted: Wanted) -> None:
@@ -142,12 +100,10 @@ def _check(wanted: Wanted) -> None:
         one_of("dtype", wanted.dtype, DTYPES)
     if wanted.base is not None:
         one_of("base", wanted.base, BASES)
+    if wanted.format == "adapter" and (wanted.dtype or wanted.base):
+        raise ConfigError("format=adapter copies the adapter as it is; leave dtype and base out")
     if wanted.format == "gguf":
-        raise ConfigError(
-            "format=gguf needs llama.cpp's convert_hf_to_gguf.py, which no package carries; export "
-            "format=merged, then run that script of a llama.cpp checkout (with pip install "
-            "gguf) on the folder"
-        )
+        gguf.require()
     if wanted.out.exists():
         raise ConfigError(f"out={wanted.out} exists; give a folder that does not, or remove it")
 
@@ -162,7 +118,49 @@ def _base(wanted: Wanted, made: Origin) -> str:
     return wanted.base or "dequantised"  # what the adapter was trained on
 
 
-def _fill(wanted: Wanted, made: Origin, out: Path, base: str, *, llama: bool) -> None:
+def _export(
+    wanted: Wanted, made: Origin, base: str, room: Path, prover: Prover, tell: Tell
+) -> dict[str, Any]:
+    partial, other = room / "export", None
+    _fill(wanted, made, partial, base, tell)
+    if made.quantization.load_in_4bit and wanted.format != "adapter":
+        other = room / "other"
+        _fill(wanted, made, other, next(one for one in BASES if one != base), tell)
+    question = Question(
+        folder=str(partial.resolve()),
+        run=str(wanted.run.resolve()),
+        format=wanted.format,
+        dtype=wanted.dtype,
+        base=base,
+        accept_loss=wanted.accept_loss,
+        other=str(other.resolve()) if other else None,
+    )
+    certificate = prover.prove(question, tell)
+    if wanted.format == "gguf":
+        merged, partial = partial, room / "gguf"
+        certificate["gguf"] = gguf.convert(merged, partial, wanted.out.name, tell)
+    _finish(wanted, made, partial, certificate, tell)
+    return certificate
+
+
+def _finish(wanted: Wanted, made: Origin, partial: Path, certificate: dict[str, Any], tell: Tell) -> None:
+    """Add certificate, card and sums, and give the folder its name."""
+    tell("hashing the files", 0, 1)
+    hashes = companions.sums(partial)
+    certificate["files"] = hashes
+    files.write_json(partial / CERTIFICATE, certificate)
+    (partial / "README.md").write_text(card.text(made, certificate, wanted.out.name), encoding="utf-8")
+    late = {name: files.sha256(partial / name) for name in (CERTIFICATE, "README.md")}
+    companions.write_sums(partial, dict(sorted((hashes | late).items())))
+    alone.tidy(partial)
+    for path in partial.rglob("*"):
+        files.flush(path)
+    partial.rename(wanted.out)
+    files.flush(wanted.out.parent)
+
+
+def _fill(wanted: Wanted, made: Origin, out: Path, base: str, tell: Tell) -> None:
+    out.mkdir()
     adapter_only = wanted.format == "adapter"
     companions.copy(made, out, adapter_only=adapter_only)
     if adapter_only:
@@ -171,9 +169,8 @@ def _fill(wanted: Wanted, made: Origin, out: Path, base: str, *, llama: bool) ->
         settings["base_model_name_or_path"] = made.name  # never a path of this machine
         files.write_json(out / "adapter_config.json", settings)
         return
-    companions.write_config(made, out, dtype=wanted.dtype, llama=llama)
-    merge.write(made, merge.plan(made, dtype=wanted.dtype, base=base, llama=llama), out)
-
-
-def _model_type(folder: Path) -> str:
-    return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
+    llama = made.as_llama(wanted.format)
+    files.write_json(out / "config.json", companions.config(made, dtype=wanted.dtype, llama=llama))
+    merge.write(made, merge.plan(made, dtype=wanted.dtype, base=base, llama=llama), out, tell)
+    if wanted.format == "vendor" or not companions.reads_plainly(out):
+        companions.add_own_folder(out)

@@ -1,7 +1,7 @@
 """How much of what the adapter does a merged model does too, in float32 from the bytes on disk."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,20 +22,34 @@ class Look:
     greedy: list[list[int]]
 
 
-def look(model: Any, rows: Sequence[Row], prompts: Sequence[list[int]], stops: list[int]) -> Look:
-    """Let `model` score the rows one by one and answer the prompts greedily."""
+def look(
+    model: Any,
+    rows: Sequence[Row],
+    prompts: Sequence[list[int]],
+    stops: list[int],
+    tell: Callable[[int, int], None],
+) -> Look:
+    """Let `model` score the rows one by one and answer the prompts greedily.
+
+    Args:
+        tell: is called with how many rows and prompts are done, and how many there are.
+    """
     device = next(model.parameters()).device
     room = max(1, POSITIONS // max(1, len(rows)))
     kept, logps = [], []
     with torch.no_grad():
-        for prompt, answer in rows:
+        for number, (prompt, answer) in enumerate(rows):
+            tell(number, len(rows) + len(prompts))
             ids = torch.tensor([prompt + answer], device=device)
             logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
             each = logits.log_softmax(-1).gather(1, ids[0, len(prompt) :, None])
             logps.append(float(each.sum()))
             step = math.ceil(len(answer) / room)
             kept.append(logits[::step].cpu())
-        greedy = [_greedy(model, torch.tensor([prompt], device=device), stops) for prompt in prompts]
+        greedy = []
+        for number, prompt in enumerate(prompts, start=len(rows)):
+            tell(number, len(rows) + len(prompts))
+            greedy.append(_greedy(model, torch.tensor([prompt], device=device), stops))
     return Look(logits=torch.cat(kept), logps=logps, greedy=greedy)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from bitsandbytes import functional
 from torch import Tensor
-from tqdm import tqdm
 
 from kalign.errors import NumericError
 from kalign.export import deltas, names, shards
 from kalign.export.deltas import Adapter
 from kalign.export.faults import Fault
 from kalign.export.origin import Origin
+from kalign.export.prover import Tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def plan(origin: Origin, *, dtype: str | None, base: str, llama: bool) -> Plan:
     )
 
 
-def write(origin: Origin, what: Plan, out: Path) -> None:
+def write(origin: Origin, what: Plan, out: Path, tell: Tell) -> None:
     """Write all shards, and their index where there are several, into the folder `out`.
 
     Raises:
@@ -75,8 +75,8 @@ def write(origin: Origin, what: Plan, out: Path) -> None:
     """
     sources = shards.paths(origin.base)
     total = 0
-    for source in tqdm(sources, desc="merging shards", unit="shard", leave=False):
-        own = source.name
+    for number, source in enumerate(sources):
+        tell("merging shards", number, len(sources))
         kinds = {
             name: what.kind(name, shards.TYPES[kind])
             for name, (kind, _) in shards.shapes_of(source).items()
@@ -84,7 +84,7 @@ def write(origin: Origin, what: Plan, out: Path) -> None:
         }
         total += shards.write(
             source,
-            out / own,
+            out / source.name,
             rename=what.rename,
             kinds=kinds,
             change=lambda name, tensor, kinds=kinds: _changed(origin, what, name, tensor, kinds[name]),  # type: ignore[misc]

@@ -14,7 +14,7 @@ from kalign import files
 from kalign.config import Model, Quantization
 from kalign.errors import ConfigError, IntegrityError, ResourceError
 from kalign.export.faults import Fault
-from kalign.models import loading
+from kalign.models import exaone, loading
 from kalign.models.loading import Located
 from kalign.runs import Run
 
@@ -42,6 +42,15 @@ class Origin:
         """How the base is called, without a path of this machine."""
         repo = str(self.manifest["inputs"]["base"]["repo"])
         return Path(repo).name if Path(repo).expanduser().is_dir() else repo
+
+    @property
+    def is_exaone(self) -> bool:
+        """Whether the base is an EXAONE 3.5, which has the vendor's names and could have Llama's."""
+        return bool(_json(self.base / "config.json")["model_type"] == exaone.MODEL_TYPE)
+
+    def as_llama(self, format: str) -> bool:
+        """Whether an export in this format gets Llama's names in place of the vendor's."""
+        return self.is_exaone and format in ("merged", "gguf")
 
 
 def read(path: Path) -> Origin:

@@ -110,6 +110,17 @@ class Chat:
         rendered, spelled = self._render(prompt, add_generation_prompt=True)
         return self._encode(rendered, spelled)
 
+    def exchange_ids(
+        self, prompt: Sequence[Message], answer: Sequence[Message]
+    ) -> tuple[list[int], list[int]]:
+        """The ids of a prompt, and of its answer up to the turn end.
+
+        Raises:
+            UnusableTriplet: the template or the tokenizer cannot keep them exact; `reason` says why.
+            BrokenContract: the template breaks a promise that no other exchange could keep either.
+        """
+        return self._pair(prompt, answer)
+
     def _pair(self, prompt: Sequence[Message], answer: Sequence[Message]) -> tuple[list[int], list[int]]:
         """The ids of the prompt and of the answer up to its turn end."""
         before, _ = self._render(prompt, add_generation_prompt=True)

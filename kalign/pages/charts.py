@@ -1,6 +1,7 @@
 """Charts as SVG in the page: bars with intervals, and curves. Colours come from the page's style."""
 
 import math
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -163,8 +164,8 @@ def _require_colours(series: Mapping[str, object]) -> None:
 
 
 def _width(label: str) -> int:
-    """About how wide a label is, in pixels: a letter of Hangul takes twice a Latin one."""
-    return sum(13 if ord(letter) > 0x1100 else 7 for letter in label)
+    """About how wide a label is, in pixels: a wide letter, as of East Asia, takes twice a narrow one."""
+    return sum(13 if unicodedata.east_asian_width(letter) in "WF" else 7 for letter in label)
 
 
 def _shortened(label: str, wide: int) -> str:

@@ -20,7 +20,6 @@ class Attempts:
         self.pause = 0.0  # seconds before the next one
         self._request = request
         self._lane = lane
-        self._successes = lane.successes  # of others, before this one started
         self._billed = 0
         self._counted = 0
         self._started = 0.0
@@ -60,13 +59,12 @@ class Attempts:
             return None  # the lane waits for everybody, and a limit is nobody's failure
         self._counted += 1
         self._billed += outcome.billed
-        lane.failed(outcome.reason)
+        lane.failed(self._started, outcome.reason)
         waited = provider.backoff * 2.0 ** min(self._counted - 1, 10)
         self.pause = outcome.after if outcome.after is not None else min(waited, LONGEST_PAUSE)
         if self._counted < provider.attempts and self._billed < MOST_BILLED:
             return None
-        others = lane.successes > self._successes
-        if others or (lane.alone and lane.successes):
+        if lane.healthy:
             return Ended(status=Status.FAILED, reason=outcome.reason)
         if self._billed >= MOST_BILLED:
             lane.give_up(outcome.reason)

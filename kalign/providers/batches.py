@@ -67,13 +67,16 @@ def write(
     bounds = most or MOST[form]
     paths: list[Path] = []
     part = _Part(folder)
-    for line in _lines(requests, form, ledger):
-        if part.lines and (part.lines == bounds[0] or part.size + len(line) > bounds[1]):
+    try:
+        for line in _lines(requests, form, ledger):
+            if part.lines and (part.lines == bounds[0] or part.size + len(line) > bounds[1]):
+                paths.append(part.close())
+                part = _Part(folder)
+            part.add(line)
+        if part.lines:
             paths.append(part.close())
-            part = _Part(folder)
-        part.add(line)
-    if part.lines:
-        paths.append(part.close())
+    finally:
+        part.discard()
     return paths
 
 
@@ -117,6 +120,10 @@ class _Part:
         self._stream.write(line)
         self.lines += 1
         self.size += len(line)
+
+    def discard(self) -> None:
+        self._stream.close()
+        self._path.unlink(missing_ok=True)
 
     def close(self) -> Path:
         with self._stream:

@@ -49,7 +49,7 @@ class Client:
                 data=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
                 headers=headers,
                 allow_redirects=False,  # a key goes to the address that was named, and to no other
-                proxy=_proxy(address),
+                proxy=proxy(address),
                 timeout=aiohttp.ClientTimeout(total=provider.timeout),
             ) as response:
                 whole = await _bounded(response)
@@ -77,7 +77,7 @@ async def _bounded(response: "aiohttp.ClientResponse") -> bytes | None:
     return b"".join(parts)
 
 
-def _proxy(address: str) -> str | None:
+def proxy(address: str) -> str | None:
     """The proxy that the environment names for an address; none for this machine."""
     parts = urlsplit(address)
     host = parts.hostname or ""

@@ -40,9 +40,9 @@ class Lane:
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def alone(self) -> bool:
-        """Whether nobody else runs or waits here."""
-        return self._running <= 1 and not self._waiting
+    def healthy(self) -> bool:
+        """Whether the model answers others, so that a request that keeps failing is at fault itself."""
+        return bool(self.successes) and self._failures < BREAK_AFTER
 
     async def enter(self, *, first: bool = False) -> bool:
         """Wait until one more request may start; False if none ever may.
@@ -89,12 +89,14 @@ class Lane:
         if after is not None:
             self._pause(after)
 
-    def failed(self, reason: str) -> None:
+    def failed(self, started: float, reason: str) -> None:
         """A request failed in a way that may be the endpoint's fault."""
         self._note_failure(reason)
-        if self._failures >= BREAK_AFTER:
+        if self._failures >= BREAK_AFTER and started > self._cut_at:
             self._allowed = 1.0
-            self._pause(self._doubled(self._failures - BREAK_AFTER + 1))
+            self._cut_at = time.monotonic()
+            self._cuts += 1
+            self._pause(self._doubled(self._cuts))
 
     def close(self, reason: KalignError) -> None:
         """Let nobody in any more; those on the way come to their end."""

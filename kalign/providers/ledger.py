@@ -140,15 +140,20 @@ class Ledger:
         Raises:
             IntegrityError: a setting differs; the message names each one.
         """
-        with _plainly(self.path):
-            row = self._database.execute("SELECT value FROM meta WHERE name = 'settings'").fetchone()
+        remembered = self.remembered("settings")
         now = json.loads(runs.canonical(settings))
-        if row is not None:
-            before = json.loads(row[0])
+        if remembered is not None:
+            before = json.loads(remembered)
             kept = {key: value for key, value in before.items() if key not in accepted}
             asked = {key: value for key, value in now.items() if key not in accepted}
             runs.require_same(kept, asked, runs.Run(self.path))
-        self._remember("settings", runs.canonical(now))
+        self.remember("settings", runs.canonical(now))
+
+    def remembered(self, name: str) -> str | None:
+        """A fact that was kept; None if it never was."""
+        with _plainly(self.path):
+            row = self._database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
 
     def merge(self, others: Iterable[Path]) -> int:
         """Take in the answers of other ledgers, such as those of shards, and return how many were new.
@@ -172,17 +177,17 @@ class Ledger:
             self._database.executemany("INSERT OR IGNORE INTO spent VALUES (?, ?, ?, ?)", spent)
 
     def _require_version(self) -> None:
-        with _plainly(self.path):
-            row = self._database.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
-        if row is None:
-            self._remember("schema_version", SCHEMA_VERSION)
-        elif row[0] != SCHEMA_VERSION:
+        version = self.remembered("schema_version")
+        if version is None:
+            self.remember("schema_version", SCHEMA_VERSION)
+        elif version != SCHEMA_VERSION:
             raise IntegrityError(
-                f"{self.path} is a ledger of version {row[0]}, and this kalign writes {SCHEMA_VERSION}; go "
+                f"{self.path} is a ledger of version {version}, and this kalign writes {SCHEMA_VERSION}; go "
                 "on with the kalign that made it, or name a new file"
             )
 
-    def _remember(self, name: str, value: str) -> None:
+    def remember(self, name: str, value: str) -> None:
+        """Keep one fact beside the answers, in place of what it was before."""
         with _plainly(self.path):
             self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 

@@ -138,7 +138,9 @@ def _fault(request: Request, reply: Reply) -> Outcome:
     if kind & set(NO_QUOTA) or reply.status == 402:
         return Refused(reason=f"the quota is used up ({reason})")
     if reply.status in (401, 403):
-        return Refused(reason=f"the key in {request.provider.key_env} is not accepted ({reason})")
+        name = request.provider.key_env
+        held = f"the key in {name} is not accepted" if name else "it wants a key, and key_env names none"
+        return Refused(reason=f"{held} ({reason})")
     if reply.status in (404, 405, 410) or 300 <= reply.status < 400:
         return Refused(
             reason=f"there is no {request.provider.model} at {request.provider.base_url} ({reason})"

@@ -2,13 +2,16 @@
 
 from kalign.statistics.agreement import cohen, fleiss, gwet, krippendorff, raw
 from kalign.statistics.bootstrap import mean_interval, paired_difference
+from kalign.statistics.corrected import rogan_gladen
 from kalign.statistics.estimates import Estimate, mcnemar, mean, wilson
 from kalign.statistics.many import benjamini_hochberg, holm
 from kalign.statistics.power import detectable, pairs_needed, power
+from kalign.statistics.verdicts import change, retained
 
 __all__ = [
     "Estimate",
     "benjamini_hochberg",
+    "change",
     "cohen",
     "detectable",
     "fleiss",
@@ -22,5 +25,7 @@ __all__ = [
     "pairs_needed",
     "power",
     "raw",
+    "retained",
+    "rogan_gladen",
     "wilson",
 ]

@@ -89,6 +89,18 @@ class Folder:
             return False
         return files.sha256(path) not in self.noted().get(stage, {}).get("sha256", [])
 
+    def require_not_own(self, stage: str) -> None:
+        """Refuse to write over what is the user's.
+
+        Raises:
+            ConfigError: the stage's file is.
+        """
+        if self.is_own(stage):
+            raise ConfigError(
+                f"{self.of(stage)} is not what kalign wrote, so it is not written over; move it away to make "
+                "it anew"
+            )
+
     def write(self, stage: str, records: Sequence[Any], content: Mapping[str, Any]) -> None:
         """Write a stage's file, so that it is known as kalign's even when killed in between.
 
@@ -96,10 +108,7 @@ class Folder:
             ConfigError: the file there is the user's own.
         """
         path = self.of(stage)
-        if self.is_own(stage):
-            raise ConfigError(
-                f"{path} is not what kalign wrote, so it is not written over; move it away to make it anew"
-            )
+        self.require_not_own(stage)
         draft = self.path / f".{stage}.draft.jsonl"
         rows.write(draft, records)
         known = self.noted().get(stage, {}).get("sha256", [])

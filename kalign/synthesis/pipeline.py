@@ -140,6 +140,7 @@ def run(wanted: Wanted) -> Done:
             if wanted.stage is None:
                 return _all(work, place)
             if wanted.stage != "triplets":
+                place.require_not_own(wanted.stage)
                 _stage(work, place, whole, wanted.stage)
                 return _so_far(work, place)
             place.read("judge", Judged)

@@ -1,4 +1,4 @@
-"""Where the adapter of a text model may sit: nowhere but in its language model."""
+"""Where the adapter of a text model may sit, and what its layers take as they get it."""
 
 from typing import Any
 
@@ -29,3 +29,15 @@ def require_language_only(model: PeftModel, target_modules: Any) -> None:
             f"adapter.target_modules={target_modules} also takes in {beside[0]}, which text never reaches "
             f"({len(beside)} such layers); leave model.target_modules as its model has it, or give a regex"
         )
+
+
+def leave_inputs_alone(model: PeftModel) -> None:
+    """Keep the adapter's layers from turning their inputs into float32, for a model that always runs under
+    autocast.
+
+    Autocast turns them back at once, so the numbers are the same bit for bit (where dropout acts, it draws
+    another mask); what goes is a copy of every input, kept until the backward pass.
+    """
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = False

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 import warnings
+from typing import Any
 
 import datasets
 import torch
@@ -36,39 +37,65 @@ def dpo_config(recipe: Recipe, run: Run) -> DPOConfig:
     Raises:
         ConfigError: this machine cannot do what the recipe asks for.
     """
+    loss = dataclasses.asdict(recipe.loss) | {"loss_type": recipe.loss.losses()}
+    return DPOConfig(
+        **shared(recipe, run),
+        **loss,
+        max_length=None,  # kalign's pairs fit already
+        disable_dropout=False,  # TRL's default would set lora_dropout to 0
+    )
+
+
+def shared(recipe: Recipe, run: Run) -> dict[str, Any]:
+    """The arguments of every method.
+
+    Raises:
+        ConfigError: this machine cannot do what the recipe asks for.
+    """
     settings = dataclasses.asdict(recipe.trainer)
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     accumulation = recipe.trainer.accumulation(world_size)
-    del settings["pairs_per_step"]
+    del settings["pairs_per_step"], settings["shared_prefix"], settings["reference_store"]
     del settings["save_total_limit"]  # transformers would drop the old checkpoint before the new is sealed
     if world_size == 1 and torch.cuda.device_count() > 1:
         raise ConfigError(
             f"{torch.cuda.device_count()} GPUs are visible to one process; start one process for each with "
             f"'accelerate launch train.py recipe={recipe.name}', or show one with CUDA_VISIBLE_DEVICES=0"
         )
-    if settings["bf16"] and not torch.cuda.is_available():
+    require_precision(recipe)
+    return {
+        **settings,
+        "output_dir": str(run.checkpoints),
+        # without it, several processes on CPUs do not find each other
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_accumulation_steps": accumulation,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "data_seed": recipe.trainer.seed,
+        "save_strategy": "steps",
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,  # would report a loss that is no number as 0
+        "ddp_find_unused_parameters": False,
+        "disable_tqdm": False,  # its default follows the log level, which is set to errors
+        "report_to": _tracker(recipe, run),
+        "run_name": run.path.name,
+    }
+
+
+def require_precision(recipe: Recipe) -> None:
+    """Refuse arithmetic that this machine has no units for.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if recipe.trainer.bf16 and not torch.cuda.is_available():
         raise ConfigError(
             "trainer.bf16=true needs a GPU, and none is here; use trainer.bf16=false model.dtype=float32"
         )
-    loss = dataclasses.asdict(recipe.loss) | {"loss_type": recipe.loss.losses()}
-    return DPOConfig(
-        **settings,
-        **loss,
-        output_dir=str(run.checkpoints),
-        use_cpu=not torch.cuda.is_available(),  # without it, several processes on CPUs do not find each other
-        gradient_accumulation_steps=accumulation,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
-        max_length=None,  # kalign's pairs fit already
-        disable_dropout=False,  # TRL's default would set lora_dropout to 0
-        data_seed=recipe.trainer.seed,
-        save_strategy="steps",
-        logging_first_step=True,
-        logging_nan_inf_filter=False,  # would report a loss that is no number as 0
-        ddp_find_unused_parameters=False,
-        disable_tqdm=False,  # its default follows the log level, which is set to errors
-        report_to=_tracker(recipe, run),
-        run_name=run.path.name,
-    )
+
+
+def dtype(recipe: Recipe) -> str:
+    """The type that the model computes in."""
+    return "bfloat16" if recipe.trainer.bf16 else recipe.model.dtype
 
 
 def connected() -> PartialState:

@@ -130,6 +130,13 @@ class Sealed(TrainerCallback):
         self.keep = keep
         self.history = history
 
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Write the curves, so that whoever watches the run can give it up early."""
+        if state.is_world_process_zero:
+            files.write_jsonl(self.history, state.log_history)
+
     def on_save(
         self,
         args: TrainingArguments,

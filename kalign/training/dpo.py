@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet
@@ -24,8 +25,19 @@ from kalign.models.chat import Chat
 from kalign.models.loading import Located
 from kalign.preemption import Notice
 from kalign.runs import Run
-from kalign.training import adapters, arguments, checkpoints, guards, inputs, limits, report, results
+from kalign.training import (
+    adapters,
+    arguments,
+    checkpoints,
+    guards,
+    inputs,
+    limits,
+    references,
+    report,
+    results,
+)
 from kalign.training import ranks as waiting
+from kalign.training.steady import Steady
 from kalign.training.trainer import Epochs, PairTrainer, StepOrder, Unlogged
 
 
@@ -41,15 +53,24 @@ def train(recipe: Recipe, console: Console, notice: Notice) -> Run:
     Raises:
         KalignError: of the category that says who can mend it.
     """
+    return in_folder(
+        recipe,
+        console,
+        train=lambda run: _train(recipe, run, console, notice),
+        finished=lambda run: results.say_finished(recipe, run, console),
+    )
+
+
+def in_folder(
+    recipe: Recipe, console: Console, *, train: Callable[[Run], None], finished: Callable[[Run], None]
+) -> Run:
+    """The recipe's run: trained in its locked folder, or found finished there."""
     arguments.calm()
     run = runs.named(recipe.runs_path(), recipe.name, recipe.determining())
     first = int(os.environ.get("RANK", "0")) == 0
     console.quiet = console.quiet or not first
     with runs.locked(run) if first else contextlib.nullcontext():
-        if run.result.exists():
-            results.say_finished(recipe, run, console)
-        else:
-            _train(recipe, run, console, notice)
+        (finished if run.result.exists() else train)(run)
     return run
 
 
@@ -66,12 +87,13 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
         pairs = inputs.prepare(recipe, run, located, chat, console)
     waiting.wait()
     trainer = _trainer(recipe, run, args, located, chat)
-    resumed = _resume_point(run, ranks, console)
+    resumed = resume_point(run, ranks, console)
     with limits.explained(run):
         before = results.look(recipe, trainer, chat, pairs, adapter=False) if pairs else None
         waiting.wait()
         _describe(recipe, trainer, resumed, console)
-        _learn(trainer, resumed, notice)
+        _refer(recipe, run, trainer, located, console)
+        learn(trainer, resumed, notice)
         if pairs and before:
             after = results.look(recipe, trainer, chat, pairs, adapter=True)
             results.save_adapter(recipe, run, trainer, chat)
@@ -82,7 +104,7 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
     waiting.wait()
 
 
-def _learn(trainer: PairTrainer, resumed: Path | None, notice: Notice) -> None:
+def learn(trainer: Steady, resumed: Path | None, notice: Notice) -> None:
     """All steps that are left.
 
     Raises:
@@ -104,6 +126,24 @@ def _learn(trainer: PairTrainer, resumed: Path | None, notice: Notice) -> None:
         )
 
 
+def _refer(recipe: Recipe, run: Run, trainer: PairTrainer, located: Located, console: Console) -> None:
+    """Give the trainer its reference from the store, or say why each step computes it."""
+    made_from = references.of_run(recipe, run, located, trainer.args.device)
+    divided = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    if not recipe.trainer.reference_store:
+        reason = "trainer.reference_store=false"
+    elif made_from is None:
+        reason = f"nothing says which weights {located.name} has"
+    elif divided:
+        reason = "the model is divided over the processes"
+    else:
+        store = references.Store(made_from)
+        used = references.use(trainer, store, kept=run.pairs, loss=recipe.loss, dtype=arguments.dtype(recipe))
+        console.print(used.sentence(), soft_wrap=True)
+        return
+    console.print(f"Every step computes the reference, as TRL does: {reason}", soft_wrap=True)
+
+
 def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: Chat) -> PairTrainer:
     adapter = dataclasses.asdict(recipe.adapter)
     del adapter["quantization"]
@@ -121,7 +161,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
             peft_config=LoraConfig(**adapter, bias="none", task_type="CAUSAL_LM"),
             callbacks=[
                 guards.FirstStep(
-                    recipe.loss, dtype="bfloat16" if recipe.trainer.bf16 else recipe.model.dtype
+                    recipe.loss, dtype=arguments.dtype(recipe), stored=recipe.trainer.reference_store
                 ),
                 guards.FiniteGradients(),
                 checkpoints.Sealed(
@@ -133,6 +173,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
                 Epochs(order),
             ],
             order=order,
+            share_prefix=recipe.trainer.shared_prefix,
         )
     except ValueError as wrong:
         if "Target modules" in str(wrong):
@@ -151,7 +192,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
     return trainer
 
 
-def _resume_point(run: Run, ranks: PartialState, console: Console) -> Path | None:
+def resume_point(run: Run, ranks: PartialState, console: Console) -> Path | None:
     """The checkpoint to go on from; whatever is newer is damaged, and removed so that it is made again.
 
     Raises:
@@ -183,3 +224,5 @@ def _describe(recipe: Recipe, trainer: PairTrainer, resumed: Path | None, consol
         + (f"; going on from {resumed}" if resumed else ""),
         soft_wrap=True,
     )
+    if trainer.stock_because is not None:
+        console.print(f"Every prompt is run twice, in TRL's way: {trainer.stock_because}", soft_wrap=True)

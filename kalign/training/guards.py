@@ -1,16 +1,20 @@
-"""What stops a training that cannot be right: a wrong first step, and gradients that are no numbers."""
+"""What stops a training that cannot be right: a wrong first step, gradients that are no numbers,
+a reward that collapses."""
 
 import math
+from statistics import fmean
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from kalign.config import Loss
+from kalign.config import Loss, Reward
 from kalign.errors import NumericError
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-3, "float16": 5e-3}
+# A stored reference was scored in batches of other shapes, which round differently
+STORED_TOLERANCE = {"float32": 5e-4, "bfloat16": 5e-2, "float16": 5e-2}
 
 
 def first_loss(loss: Loss) -> float | None:
@@ -46,9 +50,9 @@ class FirstStep(TrainerCallback):
     """Stops when the first step does not start from the reference: the loss is then known, and the margin is
     zero."""
 
-    def __init__(self, loss: Loss, *, dtype: str) -> None:
+    def __init__(self, loss: Loss, *, dtype: str, stored: bool = False) -> None:
         self.expected = first_loss(loss)
-        self.tolerance = TOLERANCE[dtype]
+        self.tolerance = (STORED_TOLERANCE if stored else TOLERANCE)[dtype]
 
     def on_log(
         self,
@@ -104,3 +108,48 @@ class FiniteGradients(TrainerCallback):
                     "checkpoint is "
                     "untouched. Lower trainer.learning_rate or trainer.max_grad_norm"
                 )
+
+
+class Rewards(TrainerCallback):
+    """Stops a reward that collapses, and a policy that runs away from its base.
+
+    Args:
+        span: from the lowest to the highest reward that there can be.
+    """
+
+    def __init__(self, limits: Reward, *, span: float) -> None:
+        self.limits = limits
+        self.span = span
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Look at every training log, and at those before it, which a resumed training has too.
+
+        Raises:
+            NumericError: the mean reward fell too far below its start, or the KL to the base is too large.
+        """
+        if not logs or "reward" not in logs:
+            return
+        kl, limits = logs.get("kl"), self.limits
+        if kl is not None and not abs(kl) <= limits.max_kl:
+            raise NumericError(
+                f"the KL to the base is {kl:.3f} nats a token at step {state.global_step}, beyond "
+                f"reward.max_kl={limits.max_kl:g}; the last checkpoint is untouched. Lower "
+                "trainer.learning_rate, or raise reward.beta"
+            )
+        rewards = [log["reward"] for log in state.log_history if "reward" in log]
+        if len(rewards) < 2 * limits.window:
+            return
+        start, now = fmean(rewards[: limits.window]), fmean(rewards[-limits.window :])
+        if not now >= start - limits.max_drop * self.span:
+            raise NumericError(
+                f"the mean reward fell from {start:.3f} to {now:.3f} by step {state.global_step}, more than "
+                f"reward.max_drop={limits.max_drop:g} of its range; the last checkpoint is untouched. Lower "
+                "trainer.learning_rate, or raise reward.beta"
+            )

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from kalign.data.build import Pair
+from kalign.models.answers import equally_long, greedy
 from kalign.statistics import Estimate, mean, wilson
 
 
@@ -92,35 +93,15 @@ def answers(
     Args:
         batch: prompts answered at once; only equally long ones are, so that no padding touches the result.
     """
-    device = next(model.parameters()).device
     said: dict[int, str] = {}
-    groups = list(_equally_long(prompts, batch))
+    groups = list(equally_long(prompts, batch))
     name = "with adapter" if adapter else "base"
     with _inference(model, adapter), autocast():
         for places in tqdm(groups, desc=f"answering held-out prompts, {name}", leave=False):
-            ids = torch.tensor([prompts[place] for place in places], device=device)
-            out = model.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=max_new_tokens,
-                do_sample=False,
-                use_cache=True,
-                eos_token_id=turn_end,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-            texts = tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
-            said |= {place: text.strip() for place, text in zip(places, texts, strict=True)}
+            some = [prompts[place] for place in places]
+            told = greedy(model, some, tokenizer, turn_end=turn_end, max_new_tokens=max_new_tokens)
+            said |= {place: one.text for place, one in zip(places, told, strict=True)}
     return [said[place] for place in range(len(prompts))]
-
-
-def _equally_long(prompts: Sequence[list[int]], batch: int) -> Iterator[list[int]]:
-    """The places of the prompts, grouped by length, at most `batch` in a group."""
-    by_length: dict[int, list[int]] = {}
-    for place, prompt in enumerate(prompts):
-        by_length.setdefault(len(prompt), []).append(place)
-    for _, places in sorted(by_length.items()):
-        for start in range(0, len(places), batch):
-            yield places[start : start + batch]
 
 
 def comparison(pairs: Sequence[Pair], before: Scores, after: Scores, *, beta: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow
@@ -36,6 +37,18 @@ def prepare(recipe: Recipe, run: Run, located: Located, chat: Chat, console: Con
         "tokenizer_sha256": chat.tokenizer_sha256,
         "base": loading.base_identity(located),
     }
+    note(recipe, run, inputs, pairs.summary.as_dict())
+    for name, some in (("train", pairs.train), ("eval", pairs.held_out)):
+        files.write_parquet(run.pairs / f"{name}.parquet", (pair.columns() for pair in some), PAIR_COLUMNS)
+    return pairs
+
+
+def note(recipe: Recipe, run: Run, inputs: dict[str, Any], account: dict[str, Any]) -> None:
+    """Write recipe and manifest, or see that both are those that the run was started with.
+
+    Raises:
+        IntegrityError: they are not.
+    """
     if run.manifest.exists():
         _require_same(recorded(run), recipe, inputs, run)
     else:
@@ -44,15 +57,21 @@ def prepare(recipe: Recipe, run: Run, located: Located, chat: Chat, console: Con
             "fingerprint": runs.fingerprint({"recipe": recipe.determining(), "inputs": inputs}),
             "inputs": inputs,
             "licence": dataclasses.asdict(recipe.model.licence),
-            "ledger": pairs.summary.as_dict(),
+            "ledger": account,
             "versions": runs.versions(),
             "git_commit": runs.git_commit(),
             "recipe": dataclasses.asdict(recipe),
         }
         files.write_json(run.manifest, manifest)
-    for name, some in (("train", pairs.train), ("eval", pairs.held_out)):
-        files.write_parquet(run.pairs / f"{name}.parquet", (pair.columns() for pair in some), PAIR_COLUMNS)
-    return pairs
+
+
+def require_data(identity: Mapping[str, Any], run: Run) -> None:
+    """Refuse a finished run whose data are no longer those that were trained on.
+
+    Raises:
+        IntegrityError: they are not.
+    """
+    runs.require_same({"data": recorded(run)["inputs"]["data"]}, {"data": dict(identity)}, run)
 
 
 def _require_same(old: dict[str, Any], recipe: Recipe, inputs: dict[str, Any], run: Run) -> None:

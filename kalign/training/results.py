@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,12 +12,12 @@ from rich.console import Console
 
 from kalign import files, runs
 from kalign.config import Recipe
-from kalign.data import sources
+from kalign.data import marking, sources, tags
 from kalign.data.build import Pair, Pairs
 from kalign.models.chat import Chat
 from kalign.records import text
 from kalign.runs import Run
-from kalign.training import behaviour, held_out, inputs, report
+from kalign.training import behaviour, held_out, inputs, report, written
 from kalign.training.behaviour import HeldOutPrompt
 from kalign.training.held_out import Scores
 from kalign.training.trainer import PairTrainer
@@ -27,8 +28,13 @@ class Look:
     """One model's scores of the held-out pairs, and its answers to held-out prompts."""
 
     scores: Scores
-    samples: list[str]  # to the prompts of the first pairs
+    said: list[str]  # to the prompts of the first pairs, with whatever markers the model wrote
     answers: list[str]  # to the pack's held-out prompts; empty unless the recipe asks for them
+
+    @property
+    def samples(self) -> list[str]:
+        """What it answered to the prompts of the first pairs."""
+        return list(map(marking.strip_markers, self.said))
 
 
 def look(recipe: Recipe, trainer: PairTrainer, chat: Chat, pairs: Pairs, *, adapter: bool) -> Look:
@@ -60,8 +66,13 @@ def look(recipe: Recipe, trainer: PairTrainer, chat: Chat, pairs: Pairs, *, adap
     asked = _asked(recipe)
     return Look(
         scores=scored,
-        samples=answer([pair.prompt_ids for pair in _shown(recipe, pairs)]),
-        answers=answer([chat.prompt_ids(prompt.conversation) for prompt in asked]),
+        said=answer([pair.prompt_ids for pair in _shown(recipe, pairs)]),
+        answers=list(
+            map(
+                marking.strip_markers,
+                answer([chat.prompt_ids(written.asked(recipe, prompt.conversation)) for prompt in asked]),
+            )
+        ),
     )
 
 
@@ -88,6 +99,7 @@ def pace(trainer: PairTrainer, first_step: int) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if cuda else "CPU",
         "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3) if cuda else None,
         "ranks": trainer.accelerator.num_processes,
+        "distributed": trainer.accelerator.distributed_type.value,  # what Accelerate made of the launch
     }
 
 
@@ -122,6 +134,8 @@ def conclude(
         "held_out": compared,
         "answers": shown,
         "behaviour": _behaviour(recipe, run, before, after),
+        "tokens": {name: count for name, count in pairs.summary.facts.items() if name.startswith("tokens ")},
+        "markers": written.compared(recipe, _shown(recipe, pairs), after.said),
     }
     files.write_json(run.result, result)
 
@@ -162,6 +176,8 @@ def say(run: Run, console: Console) -> None:
 def say_finished(recipe: Recipe, run: Run, console: Console) -> None:
     """Say that there is nothing left to do, unless the data are no longer those that were trained on."""
     digests = {name: sources.digest(source) for name, source in recipe.data.sources().items()}
+    if recipe.data.tags:
+        digests["data.tags"] = files.sha256(tags.sidecar(Path(recipe.data.tags)))
     recorded = {name: noted["sha256"] for name, noted in inputs.recorded(run)["inputs"]["data"].items()}
     runs.require_same({"data": recorded}, {"data": digests}, run)
     console.print(f"{run.path} is finished; nothing was changed. Remove it to train again.", soft_wrap=True)

@@ -1,11 +1,10 @@
-"""TRL's DPOTrainer with three seams: our tokens go in untouched, our order decides the batches, no loss
-passes unseen.
+"""TRL's DPOTrainer with four seams: our tokens go in untouched, our order decides the batches, pairs share
+their prompt, no loss passes unseen.
 
-The loss, the reference pass, the metrics and the loop stay TRL's. `_prepare_dataset` is private to TRL: a
-test fails when an upgrade stops calling it.
+The loss, the metrics and the loop stay TRL's. `_prepare_dataset` is private to TRL: a test fails when an
+upgrade stops calling it.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import DPOTrainer
 
-from kalign import files
-from kalign.errors import NumericError
+from kalign.training import adapters, head, shared_prefix
+from kalign.training.shared_prefix import PairCollator
+from kalign.training.steady import Steady
 
 
 class StepOrder(Sampler[int]):
@@ -71,7 +71,7 @@ class Epochs(TrainerCallback):
 class Unlogged(TrainerCallback):
     """Restores, when a training goes on, what was counted but not yet logged."""
 
-    def __init__(self, trainer: "PairTrainer", resumed: Path) -> None:
+    def __init__(self, trainer: Steady, resumed: Path) -> None:
         self.trainer = trainer
         self.resumed = resumed
 
@@ -82,12 +82,33 @@ class Unlogged(TrainerCallback):
         self.trainer.restore_unlogged(self.resumed)
 
 
-class PairTrainer(DPOTrainer):
-    """DPOTrainer on pairs that are tokenised already."""
+class PairTrainer(Steady, DPOTrainer):
+    """DPOTrainer on pairs that are tokenised already.
 
-    def __init__(self, *arguments: Any, order: StepOrder, **options: Any) -> None:
+    Args:
+        order: in which the pairs are seen.
+        share_prefix: compute each prompt once, where that is exact; `stock_because` says why it is not.
+    """
+
+    data_collator: Any
+
+    def __init__(self, *arguments: Any, order: StepOrder, share_prefix: bool = True, **options: Any) -> None:
         self.order = order
         super().__init__(*arguments, **options)
+        base = self.model.get_base_model()
+        self.stock_because = shared_prefix.why_not(base) if share_prefix else "trainer.shared_prefix=false"
+        if self.stock_because is None:
+            unread = () if self.use_weighting else ("log_sum_sq_probs",)
+            shared_prefix.install(base, extras=[name for name in head.EXTRAS if name not in unread])
+            told = self.data_collator  # what TRL made of its arguments
+            self.data_collator = PairCollator(
+                pad_token_id=told.pad_token_id,
+                max_length=told.max_length,
+                truncation_mode=told.truncation_mode,
+                pad_to_multiple_of=told.pad_to_multiple_of,
+            )
+        if self.args.bf16:
+            adapters.leave_inputs_alone(self.model)
         # TRL turns adapters on a quantised base into bfloat16, where small steps round to nothing
         # (https://github.com/huggingface/peft/issues/2889); the master weights stay float32 here.
         for weight in self.model.parameters():
@@ -108,49 +129,3 @@ class PairTrainer(DPOTrainer):
             loader, device=self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
         )
         return prepared
-
-    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
-        """TRL's loss, refused when it is no number.
-
-        Raises:
-            NumericError: the loss is NaN or infinite; nothing was changed by it.
-        """
-        result = super().compute_loss(*arguments, **options)
-        loss = result[0] if isinstance(result, tuple) else result
-        if not torch.isfinite(loss).all():
-            raise NumericError(
-                f"the loss is {loss.item()} after step {self.state.global_step}; the last checkpoint is "
-                "untouched. Lower "
-                "trainer.learning_rate, or use model.dtype=float32 trainer.bf16=false to see whether the "
-                "numbers overflow"
-            )
-        return result
-
-    def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
-        """The checkpoint, and what this process has not logged yet."""
-        super()._save_checkpoint(*arguments, **options)
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        unlogged = {
-            "loss": self._tr_loss.item(),
-            "logged_at": self._globalstep_last_logged,
-            "metrics": self._metrics["train"],
-            "tokens": self._total_train_tokens,
-        }
-        files.write_json(folder / f"unlogged_{self.args.process_index}.json", unlogged)
-
-    def restore_unlogged(self, folder: Path) -> None:
-        """Go on with the sums that the next log is the mean of, so that curves have no seam."""
-        path = folder / f"unlogged_{self.args.process_index}.json"
-        unlogged = json.loads(path.read_text(encoding="utf-8"))
-        self._tr_loss += unlogged["loss"]
-        self._globalstep_last_logged = unlogged["logged_at"]
-        self._metrics["train"].update(unlogged["metrics"])
-        self._total_train_tokens = unlogged["tokens"]
-
-    def restore(self, folder: Path) -> None:
-        """Take weights and curves from a checkpoint, for a training that has no step left."""
-        self._load_from_checkpoint(str(folder))
-        self.state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
-
-    def create_model_card(self, *arguments: Any, **options: Any) -> None:
-        """Write none: TRL's card would say less than the run folder does."""

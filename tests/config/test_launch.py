@@ -32,6 +32,8 @@ def test_the_line_is_printed_and_is_one_that_a_user_could_type(kalign_here: Kali
 
 REFUSED = {
     "launch=dpd": "did you mean ddp?",
+    "launch=fsdp2": "use launch=ddp, with adapter=qlora",
+    "launch=zero3 adapter=qlora": "use launch=ddp",
     "ranks=2": "give launch=ddp too",
     "launch=single ranks=2": "use launch=ddp",
     "launch=ddp ranks=3": "pairs_per_step=16 is no multiple of 24",

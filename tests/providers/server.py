@@ -113,6 +113,7 @@ class Server:
     headers: list[dict[str, str]] = field(default_factory=list)
     at_once: int = 0  # requests on the way now
     most_at_once: int = 0
+    connections: set[asyncio.Transport] = field(default_factory=set, repr=False)
 
     @property
     def requests(self) -> int:
@@ -150,6 +151,10 @@ def serving(answering: Answering) -> Iterator[Server]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         listening.close()
+        for connection in server.connections:
+            connection.abort()
+        loop.run_until_complete(asyncio.sleep(0))  # the sockets are closed in the loop's next turn
+        loop.run_until_complete(asyncio.sleep(0))
         loop.close()
 
 
@@ -163,6 +168,10 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._server.connections.add(transport)
+
+    def connection_lost(self, wrong: Exception | None) -> None:
+        self._server.connections.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._received += data

@@ -7,6 +7,7 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
@@ -21,27 +22,29 @@ ROWS = [
 ]
 
 
-def trainer(small_model: Path, out: Path, **options: Any) -> PairTrainer:
+def trainer(small_model: Path, out: Path, *, base: Any = None, **options: Any) -> PairTrainer:
     order = StepOrder(len(ROWS), pairs_per_step=4, seed=1)
     args = DPOConfig(
         output_dir=str(out),
-        max_steps=2,
-        per_device_train_batch_size=2,
-        gradient_accumulation_steps=2,
-        learning_rate=1e-3,
-        bf16=False,
-        use_cpu=True,
-        gradient_checkpointing=False,
-        max_length=None,
-        disable_dropout=False,
-        report_to="none",
-        save_strategy="no",
-        logging_steps=1,
-        disable_tqdm=True,
-        **options,
+        **{
+            "max_steps": 2,
+            "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 2,
+            "learning_rate": 1e-3,
+            "bf16": False,
+            "use_cpu": True,
+            "gradient_checkpointing": False,
+            "max_length": None,
+            "disable_dropout": False,
+            "report_to": "none",
+            "save_strategy": "no",
+            "logging_steps": 1,
+            "disable_tqdm": True,
+            **options,
+        },
     )
     return PairTrainer(
-        AutoModelForCausalLM.from_pretrained(small_model, dtype=torch.float32),
+        base or AutoModelForCausalLM.from_pretrained(small_model, dtype=torch.float32),
         args=args,
         train_dataset=Dataset.from_list(ROWS),
         eval_dataset=Dataset.from_list(ROWS[:3]),
@@ -155,6 +158,54 @@ def test_adapters_on_a_quantised_base_keep_float32_weights(small_model: Path, tm
         order=order,
     )
     assert {weight.dtype for weight in made.model.parameters() if weight.requires_grad} == {torch.float32}
+
+
+def test_small_steps_move_every_weight_of_an_adapter_on_a_quantised_base(
+    small_model: Path, tmp_path: Path
+) -> None:
+    """In bfloat16, where TRL keeps them, 2 of 100 would have moved."""
+    from transformers import BitsAndBytesConfig
+
+    quantised = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
+    )
+    base = AutoModelForCausalLM.from_pretrained(
+        small_model, quantization_config=quantised, device_map={"": "cpu"}
+    )
+    made = trainer(small_model, tmp_path, base=base, max_steps=8, learning_rate=5e-6)
+    before = {name: weight.clone() for name, weight in made.model.named_parameters() if "lora_A" in name}
+    made.train()
+    moved = [(made.model.get_parameter(name) != weight).float().mean() for name, weight in before.items()]
+    assert before and min(moved) > 0.99
+
+
+def test_inputs_of_adapters_are_not_copied_and_no_bit_changes(small_model: Path, tmp_path: Path) -> None:
+    base = AutoModelForCausalLM.from_pretrained(small_model, dtype=torch.bfloat16)
+    made = trainer(small_model, tmp_path, base=base, bf16=True)
+    made.model.eval()  # dropout draws other masks for other types
+    layers = [module for module in made.model.modules() if isinstance(module, BaseTunerLayer)]
+    for layer in layers:
+        torch.nn.init.normal_(layer.lora_B["default"].weight)
+    kept: dict[bool, int] = {}
+    results = []
+    for casting in (False, True):
+        assert all(layer.cast_input_dtype_enabled is False for layer in layers) or casting
+        for layer in layers:
+            layer.cast_input_dtype_enabled = casting
+        kept[casting] = 0
+
+        def keep(saved: torch.Tensor, casting: bool = casting) -> torch.Tensor:
+            kept[casting] += saved.numel() * saved.element_size()
+            return saved
+
+        made.model.zero_grad()
+        saving = torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved)
+        with saving, made.accelerator.autocast():
+            loss = made.compute_loss(made.model, made.data_collator(ROWS[:4]))
+        loss.backward()
+        results.append([loss.detach(), *(layer.lora_A["default"].weight.grad for layer in layers)])
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*results, strict=True))
+    assert kept[False] < kept[True]
 
 
 def test_held_out_pairs_are_all_scored_once_on_every_device(small_model: Path, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Word associations: norms, tasks, rewards, metrics and survey answers of a culture."""

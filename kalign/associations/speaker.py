@@ -1,0 +1,124 @@
+"""A model that answers: the base of a recipe, or with an adapter on it; greedy texts, and log-likelihoods."""
+
+import gc
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from peft import PeftModel
+from torch import nn
+from tqdm import tqdm
+
+from kalign.config import Recipe
+from kalign.models import loading, promises
+from kalign.records import Message
+
+Conversation = tuple[Message, ...]
+
+
+class Speaks(Protocol):
+    """Anything that can be asked."""
+
+    def answers(self, conversations: Sequence[Conversation]) -> list[str]:
+        """What it says to each conversation, in order."""
+
+    def logprobs(self, conversations: Sequence[Conversation], replies: Sequence[str]) -> list[float]:
+        """The log-probability of each reply after its conversation, summed over its tokens, in nats."""
+
+
+class Speaker:
+    """The model of a recipe, with the adapter in a folder if one is given.
+
+    Args:
+        batch: conversations answered at once; only equally long ones are, so that no padding touches them.
+
+    Raises:
+        KalignError: the model or the adapter cannot be loaded.
+    """
+
+    def __init__(self, recipe: Recipe, adapter: Path | None = None, *, batch: int | None = None) -> None:
+        located = loading.locate(recipe.model)
+        self.chat = promises.load_chat(recipe.model, located)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        model: Any = loading.load_model(recipe.model, located, recipe.adapter.quantization, device=device)
+        if adapter is not None:
+            model = PeftModel.from_pretrained(model, str(adapter))
+        self.model = model.to(device).eval()
+        self.device = device
+        self.batch = batch or recipe.trainer.per_device_eval_batch_size
+        self.max_new_tokens = recipe.evaluation.max_new_tokens
+
+    def answers(self, conversations: Sequence[Conversation]) -> list[str]:
+        """What it says to each conversation, greedily, in order."""
+        prompts = [self.chat.prompt_ids(conversation) for conversation in conversations]
+        said: dict[int, str] = {}
+        with torch.no_grad():
+            for places in tqdm(list(_equally_long(prompts, self.batch)), desc="answering", leave=False):
+                ids = torch.tensor([prompts[place] for place in places], device=self.device)
+                out = self.model.generate(
+                    input_ids=ids,
+                    attention_mask=torch.ones_like(ids),
+                    max_new_tokens=self.max_new_tokens,
+                    do_sample=False,
+                    use_cache=True,
+                    eos_token_id=self.chat.turn_end_id,
+                    pad_token_id=self.chat.tokenizer.pad_token_id,
+                )
+                texts = self.chat.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
+                said |= {place: text.strip() for place, text in zip(places, texts, strict=True)}
+        return [said[place] for place in range(len(prompts))]
+
+    def logprobs(self, conversations: Sequence[Conversation], replies: Sequence[str]) -> list[float]:
+        """The log-probability of each reply with its turn end, in nats."""
+        rows = [
+            self.chat.exchange_ids(conversation, (Message(role="assistant", content=reply),))
+            for conversation, reply in zip(conversations, replies, strict=True)
+        ]
+        found: list[float] = []
+        with torch.no_grad():
+            for start in tqdm(range(0, len(rows), self.batch), desc="scoring", leave=False):
+                found += self._scored(rows[start : start + self.batch])
+        return found
+
+    def _scored(self, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
+        longest = max(len(prompt) + len(reply) for prompt, reply in rows)
+        ids_BL = torch.full((len(rows), longest), int(self.chat.tokenizer.pad_token_id))
+        mask_BL = torch.zeros((len(rows), longest), dtype=torch.long)
+        for row, (prompt, reply) in enumerate(rows):
+            ids_BL[row, : len(prompt) + len(reply)] = torch.tensor(prompt + reply)
+            mask_BL[row, : len(prompt) + len(reply)] = 1
+        ids_BL, mask_BL = ids_BL.to(self.device), mask_BL.to(self.device)
+        logits_BLV = self.model(input_ids=ids_BL, attention_mask=mask_BL, use_cache=False).logits
+        found = []
+        for row, (prompt, reply) in enumerate(rows):
+            places = slice(len(prompt) - 1, len(prompt) + len(reply) - 1)
+            logps_TV = logits_BLV[row, places].float().log_softmax(-1)
+            told_T = torch.tensor(reply, device=self.device)
+            found.append(float(logps_TV.gather(1, told_T[:, None]).sum()))
+        return found
+
+
+def merge(recipe: Recipe, adapter: Path, out: Path) -> None:
+    """Write the recipe's base with an adapter added to its weights, for a stage that goes on from there."""
+    speaker = Speaker(recipe, adapter)
+    merged: nn.Module = speaker.model.merge_and_unload()
+    merged.save_pretrained(out)  # type: ignore[operator]  # PEFT gives back transformers' model
+    speaker.chat.tokenizer.save_pretrained(out)
+
+
+def free() -> None:
+    """Give back the memory of models that nothing refers to any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _equally_long(prompts: Sequence[list[int]], batch: int) -> Iterator[list[int]]:
+    """The places of the prompts, grouped by length, at most `batch` in a group."""
+    by_length: dict[int, list[int]] = {}
+    for place, prompt in enumerate(prompts):
+        by_length.setdefault(len(prompt), []).append(place)
+    for _, places in sorted(by_length.items()):
+        for start in range(0, len(places), batch):
+            yield places[start : start + batch]

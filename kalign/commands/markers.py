@@ -1,0 +1,259 @@
+"""Commands on cultural markers: tag a corpus, audit the tags, see where the culture goes, compare arms."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from kalign.commands.command import Command, console, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kalign.markers.tally import Tally
+
+
+def tag(words: list[str], flags: argparse.Namespace) -> int:
+    """Write what culture each text of a data set holds into a file beside it, which itself stays as it is."""
+    from pathlib import Path
+
+    from kalign.config import Source
+    from kalign.config import words as plain
+
+    settings = {
+        "data.path": None,
+        "data.revision": None,
+        "data.subset": None,
+        "data.split": "train",
+        "data.columns.text": "prompt",
+        "stage": "alignment",
+        "name": "data",
+        "tagger": "rules",
+        "share": "1",
+        "shard": None,
+        "out": None,
+    }
+    given = plain.read(words, settings=settings)
+    from kalign.errors import ConfigError
+    from kalign.markers import corpora, taggers, tagging, tally
+
+    if not given["data.path"]:
+        raise ConfigError("data.path is missing; give data.path=FILE, a folder, pack:NAME or hub:OWNER/NAME")
+    corpus = corpora.Corpus(
+        name=str(given["name"]),
+        stage=str(given["stage"]),
+        source=Source(
+            path=given["data.path"],
+            revision=given["data.revision"],
+            subset=given["data.subset"],
+            split=str(given["data.split"]),
+        ),
+        columns={"text": str(given["data.columns.text"])},
+        share=plain.number("share", given["share"]),
+    )
+    tagger = taggers.named(str(given["tagger"]))
+    out = Path(given["out"]) if given["out"] else tagging.folder(corpus, tagger)
+    shard = tagging.Shard.read(given["shard"]) if given["shard"] else None
+    with taggers.ready(tagger, out / "answers.sqlite"):
+        path = tagging.tag(corpus, tagger, out, shard)
+    if path is None:
+        console(flags).print(
+            f"Shard {given['shard']} is done; the same command without shard= joins them all"
+        )
+        return 0
+    counted = tally.of(tagging.rows(path))
+    _say_tags(console(flags), counted)
+    console(flags).print(f"Tags: {path}", soft_wrap=True)
+    if flags.json:
+        share = counted.share()
+        print_json(
+            {
+                "tags": str(path),
+                "statuses": dict(counted.statuses),
+                "cultural_share": asdict(share) if share else None,
+                "classes": dict(counted.classes),
+                "countries": dict(counted.geo.most_common()),
+            }
+        )
+    return 0
+
+
+def _say_tags(screen: "Console", counted: "Tally") -> None:
+    from rich.table import Table
+
+    from kalign.statistics import wilson
+
+    table = Table(title="Tags, shares with 95 % intervals", title_justify="left")
+    for column in ("texts", "count", "share"):
+        table.add_column(column, justify="left" if column == "texts" else "right")
+    for status, count in sorted(counted.statuses.items()):
+        table.add_row(f"status {status}", f"{count:,}", "")
+    counts = {"cultural": counted.cultural, **counted.classes}
+    counts |= {f"country {code}": count for code, count in counted.geo.most_common(5)}
+    for name, count in counts.items():
+        table.add_row(name, f"{count:,}", str(wilson(count, counted.ok)) if counted.ok else "-")
+    screen.print(table)
+
+
+def funnel(words: list[str], flags: argparse.Namespace) -> int:
+    """Say how much culture each stage of training holds, which, and where; tag what is not tagged yet."""
+    from pathlib import Path
+
+    from kalign.config import words as plain
+
+    given = plain.read(words, settings={"stages": None, "tagger": "rules", "out": "funnel"})
+    from kalign import files
+    from kalign.errors import ConfigError
+    from kalign.markers import funnel as counting
+    from kalign.markers import report, taggers
+
+    if not given["stages"]:
+        raise ConfigError("stages is missing; give stages=FILE.yaml, which names the data sets of each stage")
+    datasets = counting.read(Path(given["stages"]))
+    tagger = taggers.named(str(given["tagger"]))
+    out = Path(str(given["out"]))
+    with taggers.ready(tagger, out / "answers.sqlite"):
+        tallies = counting.tagged(datasets, tagger, out)
+    told = counting.document(tallies)
+    files.write_json(out / "funnel.json", told)
+    with files.atomic(out / "funnel.html") as partial:
+        page = report.page(told, tagger=f"{tagger.name} {tagger.version}, unless a data set brings its own")
+        partial.write_text(page, encoding="utf-8")
+    report.say(console(flags), told)
+    console(flags).print(f"Page: {out / 'funnel.html'} · numbers: {out / 'funnel.json'}", soft_wrap=True)
+    if flags.json:
+        print_json(told)
+    return 0
+
+
+def audit_draw(words: list[str], flags: argparse.Namespace) -> int:
+    """Draw texts whose tags people fill in, as many of each class of culture as of another."""
+    from pathlib import Path
+
+    from kalign.config import words as plain
+    from kalign.errors import ConfigError
+
+    settings = {"tags": None, "size": "100", "seed": "0", "out": "audit.csv"}
+    given = plain.read(words, settings=settings)
+    from kalign.markers import audit
+
+    if not given["tags"]:
+        raise ConfigError("tags is missing; give tags=DIR, a folder that kalign tag wrote")
+    out = Path(str(given["out"]))
+    if out.exists():
+        raise ConfigError(f"{out} exists, perhaps with somebody's ratings in it; give another out=")
+    size, seed = (int(plain.number(key, given[key])) for key in ("size", "seed"))
+    count = audit.draw(Path(given["tags"]), out, size=size, seed=seed)
+    console(flags).print(
+        f"{out}: {count} texts. Each rater fills in a copy: culture, domain, task, geo by the names of the "
+        "schema, several with |, none for nothing, blank for no rating",
+        soft_wrap=True,
+    )
+    if flags.json:
+        print_json({"sheet": str(out), "texts": count})
+    return 0
+
+
+def audit_agreement(words: list[str], flags: argparse.Namespace) -> int:
+    """Say how far the raters of several sheets agree, with each other and with the tagger."""
+    from pathlib import Path
+
+    from kalign.config import words as plain
+    from kalign.errors import ConfigError
+
+    sheets = [Path(word) for word in words if "=" not in word]
+    given = plain.read([word for word in words if "=" in word], settings={"tags": None})
+    from rich.table import Table
+
+    from kalign.markers import audit
+
+    if len(sheets) < 2 and not (sheets and given["tags"]):
+        raise ConfigError(
+            "agreement needs two sheets or more, or one and tags=DIR; name the filled-in copies"
+        )
+    told = audit.agreement(sheets, Path(given["tags"]) if given["tags"] else None)
+    table = Table(title=f"{told['texts']} texts, {told['raters']} raters", title_justify="left")
+    for column in ("dimension", "Krippendorff's alpha", "raw agreement", "tagger says the same"):
+        table.add_column(column, justify="left" if column == "dimension" else "right")
+    for name, alpha in told["alpha"].items():
+        share = told.get("tagger", {}).get(name)
+        same = f"{share['value']:.3f} [{share['low']:.3f}, {share['high']:.3f}]" if share else "-"
+        table.add_row(name, _optional(alpha), _optional(told["raw"][name]), same)
+    for name, alpha in told["by_class"].items():
+        table.add_row(f"culture: {name}", _optional(alpha), "", "")
+    for lang, each in told["by_language"].items():
+        table.add_row(f"culture in {lang} ({each['texts']})", _optional(each["alpha"]), "", "")
+    console(flags).print(table)
+    if flags.json:
+        print_json(told)
+    return 0
+
+
+def _optional(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def arms(words: list[str], flags: argparse.Namespace) -> int:
+    """Put the arms of a study with markers side by side: steps, tokens with and without markers."""
+    from pathlib import Path
+
+    from kalign.config import words as plain
+
+    names = [word for word in words if "=" not in word]
+    given = plain.read([word for word in words if "=" in word], settings={"runs_dir": "runs"})
+    from kalign.markers import arms as compared
+
+    folder = Path(str(given["runs_dir"])).expanduser()
+    paths = [Path(name) if Path(name).is_dir() else folder / name for name in names] or compared.found(folder)
+    read = compared.read(paths)
+    compared.say(console(flags), read)
+    if flags.json:
+        print_json({"arms": read, "differences": compared.different(read)})
+    return 0
+
+
+COMMANDS: Mapping[str, Command] = {
+    "tag": Command(
+        run=tag,
+        summary="tag what culture each text of a data set holds",
+        example="kalign tag data.path=my.jsonl tagger=rules out=tags",
+        words="data.path=DATA [tagger=rules] [data.columns.text=prompt] [stage=alignment] [share=1] "
+        "[shard=K/N] [out=DIR]",
+        about_words="DATA is a file, a folder, pack:NAME or hub:OWNER/NAME (with data.revision, data.subset, "
+        "data.split); data.columns.text holds a text or a list of messages; tagger is rules, local, or a "
+        "provider such as openai:MODEL or mine.yaml. share reads a seeded part of the rows; shard=0/4 makes "
+        "a quarter of the parts, and the same command without it joins them. A command that was killed goes "
+        "on where it stopped.",
+    ),
+    "funnel": Command(
+        run=funnel,
+        summary="see where the culture goes: shares, countries, domains by stage",
+        example="kalign funnel stages=stages.yaml out=funnel",
+        words="stages=FILE.yaml [tagger=rules] [out=funnel]",
+        about_words="FILE names data sets: stages: {pretrain: {web: {path: FILE, columns: {text: text}}}, "
+        "alignment: {mine: {path: pack:ko, map: triplets}}}; others are compared with the first stage. "
+        "A data set may bring its own tags (columns: {culture: COLUMN}, tags: FILE), be one that there is a "
+        "map of (map: culture_markers), or be read in part (share: 0.1).",
+    ),
+    "arms": Command(
+        run=arms,
+        summary="compare runs that were trained with tags: steps, tokens, results",
+        example="kalign arms runs_dir=runs",
+        words="[RUN ...] [runs_dir=runs]",
+        about_words="RUN is a folder or its name in runs_dir; without any, all finished ones with data.tags.",
+    ),
+    "audit draw": Command(
+        run=audit_draw,
+        summary="draw texts for people to tag",
+        example="kalign audit draw tags=tags size=200 out=audit.csv",
+        words="tags=DIR [size=100] [seed=0] [out=audit.csv]",
+        about_words="DIR is a folder that kalign tag wrote. Give each rater a copy of the sheet.",
+    ),
+    "audit agreement": Command(
+        run=audit_agreement,
+        summary="say how far raters agree, with each other and with the tagger",
+        example="kalign audit agreement one.csv other.csv tags=tags",
+        words="SHEET.csv ... [tags=DIR]",
+        about_words="SHEETs are filled-in copies of one that kalign audit draw wrote.",
+    ),
+}

@@ -1,0 +1,259 @@
+"""What a model can do: tasks of lm-evaluation-harness by name, over local copies, base and adapter paired."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kalign import files, runs, statistics
+from kalign.errors import ConfigError, DataError, IntegrityError
+from kalign.evaluation import harness, subjects, tables
+from kalign.evaluation.asking import Weights
+from kalign.evaluation.harness import Sample
+from kalign.evaluation.subjects import Subject
+from kalign.runs import Run
+
+FILE = "ability.json"
+CLICK_FIELDS = ("id", "paragraph", "question", "choices", "answer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ability:
+    """A group of the harness' tasks."""
+
+    folder: str  # where in the harness its task files lie
+    group: str  # what its tasks' names start with
+    licence: str
+
+
+ABILITIES: Mapping[str, Ability] = {
+    "click": Ability(folder="click", group="click_", licence="cc-by-sa-4.0 by its card; evaluate only"),
+    "kmmlu": Ability(folder="kmmlu/default", group="kmmlu_", licence="cc-by-nd-4.0"),
+    "hrm8k": Ability(folder="hrm8k/default", group="hrm8k_", licence="read that of HAERAE-HUB/HRM8K"),
+    "haerae": Ability(folder="haerae", group="haerae_", licence="cc-by-nc-nd-4.0: no commercial use"),
+    "kobest": Ability(folder="kobest", group="kobest_", licence="cc-by-sa-4.0"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a user asks for."""
+
+    suite: str
+    model: str
+    base: bool
+    family: str | None = None
+    out: str | None = None
+    data: str | None = None  # a local copy; None: the Hub
+    tasks: tuple[str, ...] = ()  # only these; none: all of the group
+    num_fewshot: int = 0
+    chat_template: bool = False
+    batch: int = 16
+    margin: float = 0.01  # a loss of so much would matter
+
+
+def evaluate(wanted: Wanted, console: Console) -> Path:
+    """Score the tasks, pair base and model, print the table, and return the folder.
+
+    Raises:
+        KalignError: of the category that says who can mend it.
+    """
+    ability = ABILITIES[wanted.suite]
+    harness.require()
+    subject = subjects.resolve(wanted.model, wanted.family)
+    base = subject.base() if wanted.base else None
+    console.print(f"{wanted.suite}: licence {ability.licence}", style="dim", soft_wrap=True)
+    whose = {"model": subject.identity()} | ({"base": base.identity()} if base else {})
+    how = {"num_fewshot": wanted.num_fewshot, "chat_template": wanted.chat_template, "batch": wanted.batch}
+    folder = _folder(wanted, subject, whose | how)
+    console.print(f"{subject.name} → {folder}", soft_wrap=True)
+    with runs.locked(Run(folder)):
+        local = _local(wanted, folder)
+        tasks = harness.tasks(ability.folder, ability.group, local, wanted.tasks)
+        said = _samples(wanted, folder, tasks, subject, whose, how | {"data": _digest(local)})
+        document = {
+            "suite": wanted.suite,
+            "harness": harness.version(),
+            **how,
+            "margin": wanted.margin,
+            "model": {"name": subject.name, "identity": whose["model"]},
+            "data": _digest(local),
+            "licence": ability.licence,
+            "tasks": _sums(said, wanted.margin),
+        }
+        files.write_json(folder / FILE, document)
+    say(console, document, folder)
+    return folder
+
+
+def say(console: Console, document: Mapping[str, Any], folder: Path) -> None:
+    """The table of scores, and where they lie."""
+    table = Table(
+        title=f"{document['suite']}, in %", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for column in ("task", "n", "base", "model", "difference", "verdict"):
+        table.add_column(
+            column, justify="left" if column in ("task", "verdict") else "right", no_wrap=column != "task"
+        )
+    for one in document["tasks"]:
+        change = one["change"] or {"difference": None, "verdict": "-"}
+        table.add_row(
+            one["task"],
+            str(one["n"]),
+            tables.spelled(one["base"]),
+            tables.spelled(one["model"]),
+            tables.spelled(change["difference"], sign="+"),
+            Text(change["verdict"], style=tables.TONES.get(change["verdict"], "")),
+        )
+    console.print(table)
+    console.print(
+        f"kept: a loss of {document['margin'] * 100:g} points or more is ruled out. "
+        f"{document['num_fewshot']} shots, {'with' if document['chat_template'] else 'without'} chat "
+        f"template, lm-evaluation-harness {document['harness']}",
+        style="dim",
+        soft_wrap=True,
+    )
+    console.print(f"Scores: {folder / FILE} · every question: {folder / 'ability'}", soft_wrap=True)
+
+
+def click(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a checkout of CLIcK, in the order of its files' names.
+
+    Raises:
+        DataError: there are none, or a row is none of CLIcK's.
+
+    Source:
+        Kim et al. 2024, CLIcK, https://aclanthology.org/2024.lrec-main.296.
+    """
+    rows = []
+    for path in sorted(folder.rglob("*.json")):
+        for number, row in files.read_json(path):
+            if missing := [field for field in CLICK_FIELDS if field not in row]:
+                raise DataError(f"{path}: row {number} is none of CLIcK's; it has no {missing[0]}")
+            if row["answer"] not in row["choices"]:
+                raise DataError(f"{path}: row {number} has an answer that is none of its choices")
+            rows.append({field: row[field] for field in CLICK_FIELDS})
+    if not rows:
+        raise DataError(f"data={folder} holds no JSON file; give a checkout of CLIcK")
+    return rows
+
+
+def _local(wanted: Wanted, folder: Path) -> Path | None:
+    if wanted.data is None:
+        return None
+    place = Path(wanted.data).expanduser()
+    if not place.is_dir():
+        raise ConfigError(f"data={wanted.data} is no folder; give the one with a copy of {wanted.suite}")
+    if wanted.suite != "click" or (place / "train.jsonl").is_file():
+        return place
+    copy = folder / "data"
+    files.write_jsonl(copy / "train.jsonl", click(place))
+    return copy
+
+
+def _digest(local: Path | None) -> str | None:
+    return files.sha256(local) if local else None
+
+
+def _folder(wanted: Wanted, subject: Subject, decided: Mapping[str, Any]) -> Path:
+    if wanted.out:
+        return Path(wanted.out).expanduser()
+    title = f"{wanted.suite}-{subject.name}".replace("/", "--").replace(":", "-")
+    return Path("evals") / f"{title}-{runs.fingerprint(decided)[:8]}"
+
+
+def _samples(
+    wanted: Wanted,
+    folder: Path,
+    tasks: Mapping[str, Any],
+    subject: Subject,
+    whose: Mapping[str, Any],
+    how: Mapping[str, Any],
+) -> dict[str, dict[str, list[Sample]]]:
+    """Every sample by model and task; a task that was scored before is read, never scored again."""
+    said: dict[str, dict[str, list[Sample]]] = {}
+    weights: Weights | None = None
+    for name in ("base", "model"):
+        if name not in whose:
+            continue
+        for task, made in tasks.items():
+            path = folder / "ability" / name / f"{task}.jsonl"
+            head = {"whose": whose[name], "how": dict(how)}
+            rows = _kept(path, head)
+            if rows is None:
+                weights = weights or Weights(subject, batch=wanted.batch, max_new_tokens=1)
+                rows = harness.score(
+                    weights,
+                    made,
+                    adapter=name == "model",
+                    num_fewshot=wanted.num_fewshot,
+                    chat_template=wanted.chat_template,
+                )
+                files.write_jsonl(path, [head, *map(asdict, rows)])
+            said.setdefault(name, {})[task] = rows
+    return said
+
+
+def _kept(path: Path, head: Mapping[str, Any]) -> list[Sample] | None:
+    if not path.is_file():
+        return None
+    lines = [row for _, row in files.read_jsonl(path)]
+    if runs.canonical(lines[0]) != runs.canonical(head):
+        raise IntegrityError(
+            f"{path} holds scores of another model, or that were made otherwise; remove it, or give another "
+            "out=DIR"
+        )
+    return [Sample(**row) for row in lines[1:]]
+
+
+def _sums(said: Mapping[str, Mapping[str, Sequence[Sample]]], margin: float) -> list[dict[str, Any]]:
+    """A row a task, and two for all: micro (every question weighs alike) and macro (every task does)."""
+    rows = []
+    for task, after in said["model"].items():
+        before = said["base"][task] if "base" in said else None
+        rows.append(_row(task, before, after, margin))
+    if len(rows) > 1:
+        every = {name: [one for task in by_task.values() for one in task] for name, by_task in said.items()}
+        rows.append(_row("all, micro", every.get("base"), every["model"], margin))
+        means = {
+            name: sum(row[name]["value"] for row in rows[:-1]) / len(rows[:-1]) if rows[0][name] else None
+            for name in ("base", "model")
+        }
+        macro = {
+            name: {"value": value, "low": value, "high": value} if value is not None else None
+            for name, value in means.items()
+        }
+        rows.append({"task": "all, macro", "n": rows[-1]["n"], **macro, "change": None})
+    return rows
+
+
+def _row(
+    task: str, before: Sequence[Sample] | None, after: Sequence[Sample], margin: float
+) -> dict[str, Any]:
+    change = None
+    if before is not None:
+        if [one.key for one in before] != [one.key for one in after]:
+            raise IntegrityError(f"{task}: base and model were not asked the same prompts; score both again")
+        difference = statistics.paired_difference(
+            [one.correct for one in before], [one.correct for one in after]
+        )
+        change = {
+            "difference": asdict(difference),
+            "verdict": statistics.retained(difference, margin=margin).verdict,
+        }
+    return {
+        "task": task,
+        "n": len(after),
+        "base": _share(before) if before is not None else None,
+        "model": _share(after),
+        "change": change,
+    }
+
+
+def _share(samples: Sequence[Sample]) -> dict[str, float]:
+    return asdict(statistics.wilson(round(sum(one.correct for one in samples)), len(samples)))

@@ -1,0 +1,222 @@
+"""One evaluation: questions, answers, verdicts and sums, in this order and in one folder.
+
+evals/ko-tiny-1a2b3c4d-5e6f7a8b/
+    responses/      model.jsonl and base.jsonl: every answer, each asked for once
+    scores.parquet  one row an answer: verdict, refusal, citations, votes
+    eval.json       sums, intervals, comparison, verdict; written last
+"""
+
+import contextlib
+import gc
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from kalign import files, runs
+from kalign.errors import IntegrityError
+from kalign.evaluation import (
+    compare,
+    judges,
+    panels,
+    questions,
+    responses,
+    results,
+    scores,
+    subjects,
+    suite,
+    summary,
+    tables,
+)
+from kalign.evaluation.asking import Weights
+from kalign.evaluation.endpoints import Endpoint
+from kalign.evaluation.judges import Grounds, Judge, RuleJudge
+from kalign.evaluation.questions import Question
+from kalign.evaluation.responses import Asker
+from kalign.evaluation.scores import Score
+from kalign.evaluation.subjects import Subject
+from kalign.evaluation.suite import Suite
+from kalign.providers import Engine, Provider, local
+from kalign.records import Said
+from kalign.runs import Run
+from kalign.statistics import detectable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a user asks for."""
+
+    suite: str
+    model: str
+    base: str | None = None  # "true": the model without its adapter; else what it is compared with
+    family: str | None = None
+    out: str | None = None
+    judges: tuple[str, ...] = (judges.RULES,)
+    as_of: date = field(default_factory=date.today)
+    batch: int = 16
+    max_new_tokens: int = 512
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+
+def evaluate(wanted: Wanted, console: Console) -> Path:
+    """Evaluate, print the tables, and return the folder.
+
+    Raises:
+        KalignError: of the category that says who can mend it.
+    """
+    asked = suite.load(wanted.suite, wanted.paths)
+    found = asked.questions()
+    grounds = Grounds(asked.pack, wanted.as_of)
+    models = panels.providers(wanted.judges)  # refused before anything is loaded
+    subject = subjects.resolve(wanted.model, wanted.family)
+    base = _base(wanted, subject)
+    tables.print_plan(console, asked, found)
+    whose = {"model": subject.identity()} | ({"base": base.identity()} if base else {})
+    folder = _folder(wanted, asked, found, subject.name, whose)
+    console.print(f"{subject.name} → {folder}", soft_wrap=True)
+    with runs.locked(Run(folder)), contextlib.ExitStack() as opened:
+        engine = _engine(folder, opened) if models or subject.provider or (base and base.provider) else None
+        said, how = _answers(wanted, folder, found, subject, base, whose, engine)
+        panel = _panel(wanted, grounds, models, engine, opened)
+        rows = [
+            row
+            for name, answers in said.items()
+            for row in scores.scored(
+                name, found, answers, judges.panel(panel, found, [one.text for one in answers]), grounds
+            )
+        ]
+        scores.write(folder / scores.FILE, rows)
+        result = {
+            "suite": asdict(asked),
+            "questions": questions.digest(found),
+            "model": {"name": subject.name, "identity": whose["model"]},
+            "base": {"name": base.name, "identity": whose["base"]} if base else None,
+            "asked": how,
+            "judges": [judge.name for judge in panel],
+            "as_of": str(wanted.as_of),
+            "scores_sha256": files.sha256(folder / scores.FILE),
+            "versions": runs.versions(),
+            **_sums(asked, rows),
+        }
+        files.write_json(folder / results.FILE, result)
+    tables.say(console, result, folder)
+    for name in said:
+        summary.require_coverage(name, [row for row in rows if row.model == name])
+    return folder
+
+
+def plan(found: Sequence[Question], primary: str) -> dict[str, Any]:
+    """What the claim could find, before anything is asked: the smallest gain found with 80 % probability."""
+    pairs = sum(one.set == primary and one.kind == "harmful" for one in found)
+    gain = detectable(pairs, discordant=compare.DISCORDANT)
+    return {"pairs": pairs, "discordant": compare.DISCORDANT, "detectable": gain}
+
+
+def _sums(asked: Suite, rows: Sequence[Score]) -> dict[str, Any]:
+    by_model = {
+        name: [row for row in rows if row.model == name] for name in dict.fromkeys(row.model for row in rows)
+    }
+    sums = {name: summary.of_model(some) for name, some in by_model.items()}
+    compared = None
+    if "base" in by_model:
+        pairs = compare.paired(by_model["base"], by_model["model"])
+        compared = compare.models(pairs, primary=asked.primary, margin=asked.margin)
+    return {"models": sums, "comparison": compared}
+
+
+def _engine(folder: Path, opened: contextlib.ExitStack) -> Engine:
+    return opened.enter_context(Engine(folder / "ledger.sqlite"))
+
+
+def _panel(
+    wanted: Wanted,
+    grounds: Grounds,
+    models: Sequence[Provider],
+    engine: Engine | None,
+    opened: contextlib.ExitStack,
+) -> list[Judge]:
+    """The judges in the order of the words; servers of this machine are started for those that need one."""
+    found: list[Judge] = [RuleJudge(grounds)] if judges.RULES in wanted.judges else []
+    if engine is not None and models:
+        ready = opened.enter_context(local.started(models))
+        found += panels.judges(ready, engine, grounds.pack)
+    return found
+
+
+def _base(wanted: Wanted, subject: Subject) -> Subject | None:
+    if wanted.base in (None, "false"):
+        return None
+    if wanted.base == "true":
+        return subject.base()
+    base = subjects.resolve(str(wanted.base), wanted.family)
+    if runs.canonical(base.identity()) == runs.canonical(subject.identity()):
+        raise IntegrityError(
+            f"model={wanted.model} and base={wanted.base} have the same weights, so there is nothing to "
+            "compare; name the model that the other was made from"
+        )
+    return base
+
+
+def _folder(
+    wanted: Wanted, asked: Suite, found: Sequence[Question], name: str, whose: Mapping[str, Any]
+) -> Path:
+    if wanted.out:
+        return Path(wanted.out).expanduser()
+    decided = {"questions": questions.digest(found), "whose": whose, "max_new_tokens": wanted.max_new_tokens}
+    title = re.sub(r"[^\w.-]+", "-", f"{asked.name}-{name}")
+    return Path("evals") / f"{title}-{runs.fingerprint(decided)[:8]}"
+
+
+def _answers(
+    wanted: Wanted,
+    folder: Path,
+    found: Sequence[Question],
+    subject: Subject,
+    base: Subject | None,
+    whose: Mapping[str, Any],
+    engine: Engine | None,
+) -> tuple[dict[str, list[Said]], dict[str, Any]]:
+    """The answers of the base, if one is asked, and of the model; and how they were asked for."""
+    place = folder / "responses"
+    place.mkdir(parents=True, exist_ok=True)
+    said: dict[str, list[Said]] = {}
+    how: dict[str, Any] = {}
+    asker: Asker | None = None
+    for name, one in (("base", base), ("model", subject)):
+        if one is None:
+            continue
+        with contextlib.ExitStack() as served:
+            if asker is None or not _shared(subject, base):
+                asker = None  # makes room for the next one
+                gc.collect()
+                asker = _asker(wanted, subject if _shared(subject, base) else one, found, engine, served)
+            how = asker.identity()
+            said[name] = responses.collect(
+                place / f"{name}.jsonl", found, asker, whose=whose[name], adapter=name == "model"
+            )
+    return said, how
+
+
+def _shared(subject: Subject, base: Subject | None) -> bool:
+    """Whether the base is the model without its adapter, so that one loading serves both."""
+    return base is not None and base == subject.base() if subject.adapter else False
+
+
+def _asker(
+    wanted: Wanted,
+    subject: Subject,
+    found: Sequence[Question],
+    engine: Engine | None,
+    served: contextlib.ExitStack,
+) -> Asker:
+    if subject.provider is not None and engine is not None:
+        [provider] = served.enter_context(local.started([subject.provider]))
+        return Endpoint(provider, engine, max_new_tokens=wanted.max_new_tokens)
+    weights = Weights(subject, batch=wanted.batch, max_new_tokens=wanted.max_new_tokens)
+    if subject.adapter:
+        weights.require_effect(found)
+    return weights

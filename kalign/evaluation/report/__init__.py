@@ -1,0 +1,57 @@
+"""One HTML page of what a folder holds: a run, an evaluation, a comparison, an export."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kalign import files, pages
+from kalign.errors import ConfigError, DataError
+from kalign.evaluation.report import ability, evaluations, runs
+from kalign.pages import Section
+
+FILE = "report.html"
+
+# What a folder is, by the file that makes it so
+KINDS: Mapping[str, Callable[[Path, dict[str, Any]], tuple[str, list[Section]]]] = {
+    "manifest.json": runs.sections,
+    "eval.json": evaluations.sections,
+    "compare.json": evaluations.comparison_sections,
+    "ability.json": ability.sections,
+    "certificate.json": runs.certificate_sections,
+}
+
+
+def write(folders: Sequence[Path]) -> Path:
+    """Write the page of one folder or several into the first, and return its path.
+
+    Raises:
+        ConfigError: a folder holds nothing that a page could show.
+        DataError: a file in it cannot be read.
+    """
+    sections: list[Section] = []
+    leads: list[str] = []
+    for folder in folders:
+        found = [name for name in KINDS if (folder / name).is_file()]
+        if not found:
+            raise ConfigError(
+                f"{folder} is no run, no evaluation, no comparison and no export; give a folder that kalign "
+                f"wrote, with one of {', '.join(KINDS)}"
+            )
+        for name in found:
+            lead, made = KINDS[name](folder, _json(folder / name))
+            sections += made
+            leads += [lead] if lead else []
+    path = folders[0] / FILE
+    title = " · ".join(folder.resolve().name for folder in folders)
+    with files.atomic(path) as partial:
+        partial.write_text(pages.page(title, sections, lead="\n".join(leads)), encoding="utf-8")
+    return path
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as wrong:
+        raise DataError(f"{path} is damaged ({wrong}); make it again") from wrong
+    return content

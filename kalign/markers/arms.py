@@ -1,0 +1,131 @@
+"""The arms of a study with markers, side by side: steps, tokens with and without markers, results."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from kalign import listing
+from kalign.errors import ConfigError, DataError
+from kalign.runs import Run
+
+PLAIN, WITH = "tokens an epoch, without markers", "tokens an epoch, with markers"
+
+
+def read(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """What each finished run says of its arm.
+
+    Raises:
+        ConfigError: a path is no run's folder, or no run was trained with tags.
+        DataError: a file of a run cannot be read, or a run is not finished.
+    """
+    return [_arm(Run(path)) for path in paths]
+
+
+def found(folder: Path) -> list[Path]:
+    """The finished runs of a folder that were trained with tags, oldest first.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    paths = [
+        folder / each.run
+        for each in listing.found(folder)
+        if each.state == "finished" and each.settings.get("data.tags")
+    ]
+    if not paths:
+        raise ConfigError(
+            f"{folder} holds no finished run with data.tags; train some arms of recipe=markers_dpo first"
+        )
+    return paths
+
+
+def _arm(run: Run) -> dict[str, Any]:
+    if not run.manifest.is_file():
+        raise ConfigError(f"{run.path} is no run's folder; kalign runs lists them")
+    if not run.result.is_file():
+        raise DataError(f"{run.path} is not finished; run its command again")
+    manifest = json.loads(run.manifest.read_text(encoding="utf-8"))
+    result = json.loads(run.result.read_text(encoding="utf-8"))
+    recipe, facts = manifest["recipe"], manifest["ledger"]["facts"]
+    if WITH not in facts:
+        raise ConfigError(f"{run.path} was trained without data.tags, so it is no arm of such a study")
+    pairs = facts["trained on, copies counted"]
+    seen = result["steps"] * recipe["trainer"]["pairs_per_step"]
+    held_out = result["held_out"] or {}
+    return {
+        "run": run.path.name,
+        "arm": recipe["data"]["markers"]["arm"],
+        "mode": recipe["data"]["markers"]["mode"],
+        "seed": recipe["trainer"]["seed"],
+        "steps": result["steps"],
+        "pairs_seen": seen,
+        "different_pairs": facts["of them different pairs"],
+        "most_copies": facts["most copies of one pair"],
+        "cultural_share": facts["of them cultural"] / pairs if pairs else None,
+        "tokens_without_markers": round(facts[PLAIN] / pairs * seen) if pairs else 0,
+        "tokens_with_markers": round(facts[WITH] / pairs * seen) if pairs else 0,
+        "reward_accuracy": (held_out.get("reward_accuracy") or {}).get("after"),
+        "reward_margin": (held_out.get("reward_margin") or {}).get("after"),
+        "markers": result["markers"],
+    }
+
+
+def different(arms: Sequence[dict[str, Any]]) -> list[str]:
+    """Why the arms cannot be compared, one sentence each."""
+    return [
+        f"the arms differ in {name}: {', '.join(str(each[key]) for each in arms)}"
+        for key, name in (("steps", "steps"), ("pairs_seen", "pairs seen"))
+        if len({each[key] for each in arms}) > 1
+    ]
+
+
+def say(console: Console, arms: Sequence[dict[str, Any]]) -> None:
+    """Print one row an arm, and what keeps them from being compared."""
+    table = Table(title="Arms, with 95 % intervals", title_justify="left")
+    for column in (
+        "arm",
+        "mode",
+        "steps",
+        "pairs",
+        "different",
+        "copies ≤",
+        "cultural",
+        "tokens",
+        "markers",
+        "accuracy",
+    ):
+        table.add_column(column, justify="left" if column in ("arm", "mode") else "right", overflow="fold")
+    for each in arms:
+        more = each["tokens_with_markers"] - each["tokens_without_markers"]
+        table.add_row(
+            each["arm"],
+            each["mode"],
+            str(each["steps"]),
+            f"{each['pairs_seen']:,}",
+            f"{each['different_pairs']:,}",
+            str(each["most_copies"]),
+            f"{each['cultural_share']:.1%}",
+            f"{each['tokens_without_markers']:,}",
+            f"+{more:,}",
+            listing.spelled(each["reward_accuracy"]),
+        )
+    console.print(table)
+    console.print(
+        "tokens: of prompts and answers that were seen, without markers; markers: how many more; accuracy: "
+        "held-out pairs whose chosen answer gained more likelihood",
+        style="dim",
+        soft_wrap=True,
+    )
+    for sentence in different(arms):
+        console.print(f"Not comparable: {sentence}", style="red", soft_wrap=True)
+    for each in arms:
+        accuracy = (each["markers"] or {}).get("accuracy")
+        if accuracy:
+            told = ", ".join(f"{name} {listing.spelled(share)}" for name, share in accuracy.items())
+            console.print(
+                f"{each['run']}: markers that the model wrote itself are right: {told}", soft_wrap=True
+            )

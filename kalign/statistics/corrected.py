@@ -1,0 +1,50 @@
+"""A share that a fallible judge measured, corrected by what the judge is known to miss."""
+
+import math
+
+from kalign.statistics.estimates import Estimate, Z
+
+
+def rogan_gladen(
+    measured: float,
+    total: int,
+    *,
+    sensitivity: float,
+    positives: int,
+    specificity: float,
+    negatives: int,
+) -> Estimate:
+    """The share that would have been measured without errors, its interval carrying all three samples.
+
+    >>> print(rogan_gladen(0.82, 1000, sensitivity=0.93, positives=150, specificity=0.85, negatives=150))
+    0.859 [0.804, 0.914]
+
+    Args:
+        measured: the share of `total` answers that the judge called positive.
+        sensitivity: how often it is right about what is positive, on `positives` labelled answers.
+        specificity: how often it is right about what is not, on `negatives` labelled answers.
+
+    Raises:
+        ValueError: the judge is no better than chance, or a sample is empty.
+
+    Source:
+        Rogan and Gladen 1978, https://doi.org/10.1093/oxfordjournals.aje.a112510; variance: Lee et al.,
+        arXiv 2511.21140.
+    """
+    if min(total, positives, negatives) < 1:
+        raise ValueError("a correction needs answers, and labelled ones of both kinds")
+    better = specificity + sensitivity - 1
+    if better <= 0:
+        raise ValueError(
+            f"a judge of sensitivity {sensitivity} and specificity {specificity} is no better than chance, "
+            "so nothing can be corrected by it"
+        )
+    share = (measured + specificity - 1) / better
+    variance = (
+        measured * (1 - measured) / total
+        + (1 - share) ** 2 * specificity * (1 - specificity) / negatives
+        + share**2 * sensitivity * (1 - sensitivity) / positives
+    ) / better**2
+    half = Z * math.sqrt(variance)
+    low, value, high = (min(1.0, max(0.0, bound)) for bound in (share - half, share, share + half))
+    return Estimate(value=value, low=low, high=high)

@@ -1,0 +1,2 @@
+"""Sweeps: many trainings of one recipe, each an ordinary run in processes of its own; nothing here loads
+torch."""

@@ -1,0 +1,113 @@
+"""Trainings of a sweep on this machine: one at a time, each in processes of its own, on all local devices."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from kalign.errors import Interrupted
+from kalign.preemption import OUTCOME, Children
+from kalign.runs import Run
+
+
+class Training(Protocol):
+    """A training that was started, wherever it runs."""
+
+    handle: str  # by which another process finds it again; empty where nothing but its run folder does
+
+    def code(self) -> int | None:
+        """Its exit code once it is over."""
+
+    def stop(self) -> None:
+        """Ask it to save and leave."""
+
+
+class Starter(Protocol):
+    """Where the trainings of a sweep run."""
+
+    at_once: int
+    """How many may run at the same time."""
+
+    def start(self, words: Sequence[str], run: Run, log: Path, handle: str = "") -> Training:
+        """Start one, or find the one again that `handle` names; what it says goes into the file `log`."""
+
+    def stopped(self) -> bool:
+        """Whether this process was asked to leave, so that no further training begins."""
+
+
+class Local:
+    """One training after another on this machine.
+
+    Args:
+        launch: the words that say on which devices.
+    """
+
+    at_once = 1
+
+    def __init__(self, children: Children, launch: Sequence[str]) -> None:
+        self.children = children
+        self.launch = launch
+
+    def start(self, words: Sequence[str], run: Run, log: Path, handle: str = "") -> "Training":
+        """Start one as soon as nobody else holds its run."""
+        command = [sys.executable, "-m", "kalign", "train", *words, *self.launch]
+        return _LocalTraining(self.children, command, run, log)
+
+    def stopped(self) -> bool:
+        """Whether a signal came."""
+        return self.children.given is not None
+
+
+class _LocalTraining:
+    handle = ""
+
+    def __init__(self, children: Children, command: list[str], run: Run, log: Path) -> None:
+        self.children = children
+        self.command = command
+        self.run = run
+        self.log = log
+        self.outcome = log.with_suffix(".code")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def code(self) -> int | None:
+        if self.process is None:
+            self._begin()
+            return Interrupted.exit_code if self.children.given and self.process is None else None
+        code = self.process.poll()
+        return code if code in (None, 0) else noted(self.outcome, code)
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def _begin(self) -> None:
+        """Start it, unless a training that outlived its sweep still works in the run's folder."""
+        if self.children.given or held(self.run):
+            return
+        self.outcome.unlink(missing_ok=True)
+        with self.log.open("ab") as said:
+            self.process = self.children.start(
+                self.command, stdout=said, stderr=said, env=os.environ | {OUTCOME: str(self.outcome)}
+            )
+
+
+def held(run: Run) -> bool:
+    """Whether a process trains the run right now."""
+    path = run.path / "run.lock"
+    if not path.exists():
+        return False
+    with path.open("a+", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def noted(outcome: Path, otherwise: int) -> int:
+    """The exit code that a training wrote down, which a launcher in between does not hand on."""
+    return int(outcome.read_text(encoding="utf-8")) if outcome.exists() else otherwise

@@ -1,0 +1,114 @@
+"""Speed as ratios on one thread: the arms of one run, on the same weights and pairs, in turns."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from kalign.errors import NumericError
+from kalign.training import head
+from kalign.training.benchmark import compare as benchmark
+from kalign.training.benchmark import measure, workloads
+from kalign.training.benchmark.compare import timed
+from kalign.training.benchmark.page import page
+from tests.conftest import Result
+
+TINY = replace(
+    workloads.SMALL,
+    name="tiny",
+    hidden=128,
+    layers=3,
+    heads=4,
+    key_heads=2,
+    intermediate=352,
+    vocabulary=4096,
+    prompt=(200, 200),
+    answer=(60, 60),
+)
+CPU = torch.device("cpu")
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.slow
+def test_gate_a_step_is_much_faster_than_trls() -> None:
+    """More than 5 and 3.5 are usual for this shape; so much less means that a feature is lost."""
+    entry = timed(replace(TINY, sweep="gate"), "cpu", CPU, QUIET)
+    assert entry["ratios"]["vs_trl_defaults"] > 2.8
+    assert entry["ratios"]["vs_trl_precomputed"] > 2.0
+    stock, precomputed, ours = entry["arms"]
+    [rows] = TINY.batches()
+    assert ours["executed_tokens"] == sum(sum(map(len, row.values())) - 1 for row in rows)
+    assert stock["executed_tokens"] == 2 * precomputed["executed_tokens"]
+    assert ours["peak_mib"] < precomputed["peak_mib"]
+    assert ours["parity"]["loss"] == pytest.approx(precomputed["parity"]["loss"], abs=1e-5)
+    assert ours["operations"] < precomputed["operations"] < stock["operations"]
+    assert ours["hours"]["second_run_of_one_epoch"] < ours["hours"]["one_epoch"]
+
+
+def test_an_arm_that_computes_something_else_is_never_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(TINY, hidden=32, layers=1, intermediate=64, vocabulary=300, prompt=(9, 9), answer=(5, 5))
+    real = head._Tile.__init__
+
+    def wrong(self: Any, hidden: Any, *rest: Any) -> None:
+        real(self, hidden * 1.01, *rest)
+
+    monkeypatch.setattr(head._Tile, "__init__", wrong)
+    bench = measure.Bench(small, ["trl_precomputed", "kalign"], device=CPU)
+    with pytest.raises(NumericError, match="kalign is .* nats off trl_precomputed, so it is no arm"):
+        bench.run(rounds=1, steps=1, warm_up=0, say=lambda _: None)
+
+
+def test_the_command_writes_document_and_page(
+    kalign_here: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(TINY, hidden=32, layers=1, intermediate=64, vocabulary=300, prompt=(9, 9), answer=(5, 5))
+    swept = [replace(small, name=f"prompt {n}", sweep="prompt", prompt=(n, n)) for n in (5, 9)]
+    monkeypatch.setitem(workloads.TIERS, "cpu", (small, *swept))
+    done = kalign_here("bench", "out=speed.json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(Path("speed.json").read_text(encoding="utf-8"))
+    assert {"vs_trl_defaults", "vs_trl_precomputed"} <= document["ratios"].keys()
+    assert [arm["name"] for arm in document["arms"]] == list(benchmark.ARMS)
+    assert document["machine"]["threads"] == 1 and document["versions"]["trl"]
+    for shown in ("trl_defaults", "kalign_without_store", "By prompt", "polyline"):
+        assert shown in Path("speed.html").read_text(encoding="utf-8")
+    refused = kalign_here("bench", "tier=tpu")
+    assert (refused.returncode, "tier=tpu is unknown" in refused.stderr) == (2, True)
+    if not torch.cuda.is_available():
+        assert "needs a GPU" in kalign_here("bench", "tier=gpu").stderr
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent / "results").glob("*.json")), ids=lambda p: p.stem
+)
+def test_recorded_results_show_what_is_promised(path: Path) -> None:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert document["machine"]["device"] and document["versions"]["torch"] and page(document)
+    eight, thirty_two = document["workloads"][:2]
+    assert eight["ratios"]["vs_trl_defaults"] >= 2.8
+    assert eight["ratios"]["vs_trl_precomputed"] >= 2.2
+    assert thirty_two["ratios"]["vs_trl_defaults"] >= 5
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+def test_gate_on_a_gpu_of_eight_billion_weights() -> None:
+    entry = timed(workloads.EIGHT_BILLION, "gpu", torch.device("cuda"), QUIET)
+    arms = {arm["name"]: arm for arm in entry["arms"]}
+    assert entry["ratios"]["vs_trl_defaults"] >= 4
+    assert entry["ratios"]["vs_trl_precomputed"] >= 1.6
+    assert arms["kalign"]["lora_mfu"] >= 0.4
+    assert arms["kalign"]["peak_mib"] < arms["trl_precomputed"]["peak_mib"]
