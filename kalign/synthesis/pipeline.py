@@ -145,6 +145,7 @@ def run(wanted: Wanted) -> Done:
                 return _so_far(work, place)
             place.read("judge", Judged)
             rows = report.made(place)
+            _require_coverage(work, place, rows)
             return _finish(work, place, rows, _selection(work, place, rows))
 
 
