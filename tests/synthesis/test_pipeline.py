@@ -304,3 +304,37 @@ def test_the_families_of_a_pool_are_shared_between_writing_and_judging(endpoint:
     played = cast.cast(pipeline, panel)
     assert [one.kin for one in played.generators] == list(FAMILIES[:3])
     assert [one.kin for one in played.panel] == list(FAMILIES[3:]) and not played.kin
+
+
+@pytest.mark.slow
+def test_triplets_train_a_model(made: Made, short: list[str], kalign: Kalign) -> None:
+    given = [word for word in short if not word.startswith(("data.path", "trainer.max_steps"))]
+    path = made.out / "triplets.parquet"
+    done = kalign(
+        "train", *given, "data=synth", f"data.path={path}", "trainer.max_steps=1", "data.max_length=512"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_tiny_model_behind_a_real_server_plays_every_role_and_its_shortfall_is_told(
+    made: Made, tmp_path: Path, kalign: Kalign
+) -> None:
+    """It writes no JSON, so that nothing comes of it; every loss has a reason."""
+    out = tmp_path / "out"
+    out.mkdir()
+    own = [
+        {key: row[key] for key in ("id", "category", "type", "prompt")}
+        for row in rows(made, "seeds.jsonl")[:2]
+    ]
+    files.write_jsonl(out / "seeds.jsonl", own)
+    small = ("sampling.attacker.max_tokens=8", "sampling.target.max_tokens=8", "sampling.judge.max_tokens=8")
+    done = kalign("synth", "providers=local", "size=2", "waves=1", "attack.tries=2", *small, f"out={out}")
+    assert done.returncode == 3 and "no triplet came out of it" in done.stderr
+    assert "attack: 0 of 2 kept" in done.stderr
+    tries = [one for row in read(out / "attacks.jsonl") for one in row["tries"]]
+    assert len(tries) == 4 and {one["outcome"] for one in tries} <= {
+        "attacker_unreadable",
+        "attacker_truncated",
+    }
+    assert "0 of 2 triplets" in (out / "report.html").read_text(encoding="utf-8")
