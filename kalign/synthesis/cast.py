@@ -51,6 +51,10 @@ class Cast:
             panel=tuple(at[name(one)] for one in self.panel),
         )
 
+    def identified(self) -> "Cast":
+        """The same cast with local models under the names and hashes that requests have."""
+        return self.served([identified(one) for one in self.all])
+
     def roles(self) -> list[tuple[str, str, str]]:
         """Each role with its model and family, for a table."""
         named = [
@@ -85,7 +89,7 @@ def cast(pipeline: Pipeline, panel: Panel) -> Cast:
         ConfigError: a role or the target has no provider.
     """
     if pipeline.providers:
-        pool = [identified(one) for one in load_all(pipeline.providers)]
+        pool = load_all(pipeline.providers)
         families = list(dict.fromkeys(one.kin for one in pool))
         writing = families[: -(-len(families) // 2)]
         first = {one.kin: one for one in reversed(pool)}
@@ -106,12 +110,12 @@ def cast(pipeline: Pipeline, panel: Panel) -> Cast:
         if not getattr(roles, role):  # a field of Roles
             raise ConfigError(f"roles.{role} is empty; give roles.{role}=openai, or providers=[...] for all")
     return Cast(
-        writer=identified(load(roles.writer)),
-        attacker=identified(load(roles.attacker)),
+        writer=load(roles.writer),
+        attacker=load(roles.attacker),
         target=target(pipeline.target),
-        judge=identified(load(roles.judge)),
-        generators=tuple(identified(one) for one in load_all(roles.generators)),
-        panel=tuple(identified(one) for one in panel.providers()),
+        judge=load(roles.judge),
+        generators=tuple(load_all(roles.generators)),
+        panel=tuple(panel.providers()),
     )
 
 
@@ -123,7 +127,7 @@ def target(choice: str) -> Provider:
     """
     known = licences.of(choice)
     if known is None:
-        return identified(load(choice))
+        return load(choice)
     served = load(f"{SERVED_BY}:{known.repo}")
     return replace(served, licence=known.licence)
 

@@ -32,7 +32,7 @@ from kalign.synthesis import (
     triplets,
 )
 from kalign.synthesis.allocation import planned
-from kalign.synthesis.cast import Cast, cast, require_licences
+from kalign.synthesis.cast import Cast, cast, name, require_licences
 from kalign.synthesis.folder import STAGES, Folder
 from kalign.synthesis.settings import Pipeline
 from kalign.synthesis.texts import Texts
@@ -78,7 +78,7 @@ class Plan:
     def determining(self) -> dict[str, Any]:
         """What decides the triplets: settings, panel, models, and the pack's files."""
         panel = {f"judge.{key}": value for key, value in runs.flat(asdict(self.panel)).items()}
-        models = {f"models.{role}": model for role, model, _ in _numbered(self.cast)}
+        models = {f"models.{role}": model for role, model in _numbered(self.cast.identified())}
         pack = {"pack_sha256": files.sha256(self.texts.pack.folder)}
         return {**self.pipeline.determining(), **panel, **models, **pack}
 
@@ -113,8 +113,8 @@ def plan(wanted: Wanted) -> Plan:
     told = texts.of(pipeline.pack, plain.day("as_of", as_of))
     made = Plan(pipeline=pipeline, panel=panel, cast=played, texts=told, folder=Folder(Path()), words=words)
     quorum.needed(panel.rule, len(played.panel))
-    name = f"{pipeline.name}-{runs.fingerprint(made.determining())[:8]}"
-    place = Folder(wanted.out or Path("synth") / name)
+    label = f"{pipeline.name}-{runs.fingerprint(made.determining())[:8]}"
+    place = Folder(wanted.out or Path("synth") / label)
     folder.require_same(place, made.determining(), wanted.accept_change)
     return replace(made, folder=place)
 
@@ -153,9 +153,9 @@ def run(wanted: Wanted) -> Done:
 def _working(asked: Plan, place: Folder, wanted: Wanted) -> Iterator[Work]:
     """A work with an open engine, and servers where models are local."""
     with contextlib.ExitStack() as running:
-        played = asked.cast
+        played = asked.cast.identified()
         if not wanted.offline and wanted.stage != "triplets":
-            played = played.served(running.enter_context(started(played.all)))
+            played = asked.cast.served(running.enter_context(started(asked.cast.all)))
         engine = running.enter_context(
             Engine(place.ledger, budget=asked.pipeline.budget, offline=wanted.offline)
         )
@@ -279,13 +279,14 @@ def _remember(place: Folder, asked: Plan) -> None:
         files.write_json(place.asked, content)
 
 
-def _numbered(played: Cast) -> list[tuple[str, str, str]]:
-    """Roles, told apart by a number where several models play one."""
+def _numbered(played: Cast) -> list[tuple[str, str]]:
+    """Each role with its model and revision, told apart by a number where several models play one."""
+    revisions = {name(one): one.revision or "" for one in played.all}
     counts: dict[str, int] = {}
     found = []
-    for role, model, family in played.roles():
+    for role, model, _ in played.roles():
         counts[role] = counts.get(role, 0) + 1
-        found.append((f"{role} {counts[role]}", model, family))
+        found.append((f"{role} {counts[role]}", f"{model}@{revisions[model]}".rstrip("@")))
     return found
 
 

@@ -90,6 +90,7 @@ def _draw(work: Work, written: Templates, kind: str, number: int) -> _Draw:
         "template": template,
         "blanks": {name: work.pack.named(names) for name, names in blanks.items()},
         "material": material,
+        "variation": number,  # so that equal draws are two questions
     }
     return _Draw(id=f"{kind}-{number:05}", category=category.id, type=kind, template=template, given=given)
 
@@ -101,7 +102,7 @@ def _write(work: Work, draws: Sequence[_Draw], sample: int) -> None:
             work.texts.writer(),
             json.dumps(draw.given, ensure_ascii=False, sort_keys=True),
             sampling=work.pipeline.sampling.writer,
-            sample=sample * 100_000 + int(draw.id.rsplit("-", 1)[1]),  # equal draws are two seeds
+            sample=sample,
             about=draw.id,
             prompt_only=True,
         )

@@ -1,7 +1,6 @@
 """The whole pipeline over HTTP, against models that play back answers which we wrote."""
 
 import json
-import os
 import signal
 import stat
 import subprocess
@@ -18,6 +17,7 @@ import pytest
 from kalign import cli, files, packs
 from kalign.config.data import Data
 from kalign.data import sources
+from kalign.synthesis.texts import NAMED
 from tests.conftest import Result
 from tests.providers.server import Reply, Server, fault, says, serving
 from tests.synthesis.conftest import FAMILIES, Endpoint, Models, read, words
@@ -228,6 +228,9 @@ def test_a_file_of_the_users_own_takes_the_place_of_a_stage(endpoint: Endpoint, 
     assert refused.returncode == 2 and "not what kalign wrote" in refused.stderr
 
 
+ALL_YES = dict.fromkeys(NAMED["filter_questions"], "yes")
+
+
 def failing(reply: Reply) -> Callable[[Any], Reply]:
     return lambda data: reply
 
@@ -239,27 +242,7 @@ def failing(reply: Reply) -> Callable[[Any], Reply]:
         (says(None, refusal="판정할 수 없습니다."), "refused"),
         (says('{"nonce": "0', finish="length"), "truncated"),
         (says("안전합니다."), "unreadable"),
-        (
-            says(
-                json.dumps(
-                    {
-                        "nonce": "000000000000",
-                        "reason": "x",
-                        "verdicts": dict.fromkeys(
-                            (
-                                "natural",
-                                "category_fit",
-                                "rejected_harmful",
-                                "chosen_safe",
-                                "chosen_appropriate",
-                            ),
-                            "yes",
-                        ),
-                    }
-                )
-            ),
-            "unreadable",
-        ),
+        (says(json.dumps({"nonce": "000000000000", "reason": "x", "verdicts": ALL_YES})), "unreadable"),
     ],
 )
 def test_a_vote_that_says_nothing_makes_no_triplet_and_fails_the_run(
@@ -286,10 +269,9 @@ def test_a_vote_that_says_nothing_makes_no_triplet_and_fails_the_run(
 
 
 def test_a_judge_that_is_not_there_leaves_the_rest_for_the_next_run(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, kalign_here: Kalign
+    endpoint: Endpoint, kalign_here: Kalign
 ) -> None:
-    monkeypatch.setattr("kalign.providers.engine.PATIENCE", 0.5)
-    endpoint.models.judged["jc-1"] = failing(fault(503))
+    endpoint.models.judged["jc-1"] = failing(fault(429, headers={"retry-after": "3600"}))
     out = Path("out")
     waiting = kalign_here(*stages(endpoint, out))
     assert waiting.returncode == 75, waiting.stderr
@@ -324,6 +306,35 @@ def test_the_families_of_a_pool_are_shared_between_writing_and_judging(endpoint:
     assert [one.kin for one in played.panel] == list(FAMILIES[3:]) and not played.kin
 
 
-def test_a_killed_process_leaves_no_lock_behind(made: Made) -> None:
-    assert os.access(made.out / "ledger.sqlite", os.W_OK)
-    assert made.requests > 0
+@pytest.mark.slow
+def test_triplets_train_a_model(made: Made, short: list[str], kalign: Kalign) -> None:
+    given = [word for word in short if not word.startswith(("data.path", "trainer.max_steps"))]
+    path = made.out / "triplets.parquet"
+    done = kalign(
+        "train", *given, "data=synth", f"data.path={path}", "trainer.max_steps=1", "data.max_length=512"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_tiny_model_behind_a_real_server_plays_every_role_and_its_shortfall_is_told(
+    made: Made, tmp_path: Path, kalign: Kalign
+) -> None:
+    """It writes no JSON, so that nothing comes of it; every loss has a reason."""
+    out = tmp_path / "out"
+    out.mkdir()
+    own = [
+        {key: row[key] for key in ("id", "category", "type", "prompt")}
+        for row in rows(made, "seeds.jsonl")[:2]
+    ]
+    files.write_jsonl(out / "seeds.jsonl", own)
+    small = ("sampling.attacker.max_tokens=8", "sampling.target.max_tokens=8", "sampling.judge.max_tokens=8")
+    done = kalign("synth", "providers=local", "size=2", "waves=1", "attack.tries=2", *small, f"out={out}")
+    assert done.returncode == 3 and "no triplet came out of it" in done.stderr
+    assert "attack: 0 of 2 kept" in done.stderr
+    tries = [one for row in read(out / "attacks.jsonl") for one in row["tries"]]
+    assert len(tries) == 4 and {one["outcome"] for one in tries} <= {
+        "attacker_unreadable",
+        "attacker_truncated",
+    }
+    assert "0 of 2 triplets" in (out / "report.html").read_text(encoding="utf-8")
