@@ -36,7 +36,7 @@ def leave_inputs_alone(model: PeftModel) -> None:
     autocast.
 
     Autocast turns them back at once, so the forward pass is the same bit for bit (where dropout acts, it
-    draws another mask); what goes is a copy of every input, kept until the backward pass.
+    draws another mask); what goes is a float32 copy of every input.
     """
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
