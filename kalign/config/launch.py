@@ -115,12 +115,21 @@ def require_supported(recipe: Recipe, profile: Profile) -> None:
             f"launch={name} divides the model, which method={recipe.method} scores and saves whole; use "
             "launch=ddp"
         )
+    require_divisible(recipe, profile)
+    recipe.trainer.accumulation(profile.ranks)
+
+
+def require_divisible(recipe: Recipe, profile: Profile) -> None:
+    """Refuse to divide weights that are held in 4 bits.
+
+    Raises:
+        ConfigError: the profile would.
+    """
     if profile.divides_weights and recipe.adapter.quantization.load_in_4bit:
         raise ConfigError(
-            f"launch={name} divides the weights, and those held in 4 bits cannot be divided; use "
+            f"launch={profile.name} divides the weights, and those held in 4 bits cannot be divided; use "
             "adapter=lora, or launch=ddp, where each device holds the whole base in 4 bits"
         )
-    recipe.trainer.accumulation(profile.ranks)
 
 
 def require_here(profile: Profile) -> None:
