@@ -115,6 +115,23 @@ def connected() -> PartialState:
     return ranks
 
 
+def require_divided(distributed: str) -> None:
+    """Refuse a training that was to be divided and is not.
+
+    Args:
+        distributed: what Accelerate made of the launch; on CPUs it drops FSDP and DeepSpeed and says nothing.
+
+    Raises:
+        ConfigError: the launcher asked for another one.
+    """
+    for kind in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{kind}") == "true" and distributed != kind:
+            raise ConfigError(
+                f"the launch asks for {kind} and Accelerate made {distributed} of it, where every process "
+                "holds the whole model; start it on GPUs, or use launch=ddp"
+            )
+
+
 def _tracker(recipe: Recipe, run: Run) -> str:
     """Tell the tracker, through the variables it reads, which run this is; a repeated command continues its
     curves."""

@@ -15,6 +15,13 @@ def test_processes_that_do_not_find_each_other_are_refused(
         arguments.connected()
 
 
+def test_a_training_that_was_to_be_divided_and_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    arguments.require_divided("FSDP")
+    with pytest.raises(ConfigError, match="asks for FSDP and Accelerate made MULTI_CPU of it"):
+        arguments.require_divided("MULTI_CPU")
+
+
 def test_the_number_of_devices_changes_the_accumulation_and_never_the_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -81,6 +81,10 @@ def test_a_signal_costs_nothing_but_time(ranks: int, tiny: list[str]) -> None:
         assert again["codes"] == [0] * ranks, (moment, again["said"])
         assert weights(f"hit{number}") == weights("whole"), moment
         assert curves(f"hit{number}") == curves("whole"), moment
+        pace = json.loads((only_run(Path(f"hit{number}")) / "result.json").read_text(encoding="utf-8"))[
+            "pace"
+        ]
+        assert (pace["ranks"], pace["distributed"]) == (ranks, "NO" if ranks == 1 else "MULTI_CPU")
 
 
 def words_for_kills(words: list[str]) -> list[str]:

@@ -161,6 +161,9 @@ def test_every_profile_is_understood(name: str) -> None:
 def test_a_profile_takes_another_number_of_devices_if_it_can() -> None:
     assert launch.profile("ddp", 8).ranks == 8
     assert not launch.profile("ddp", 8).divides_weights
+    zero2, *whole = (launch.profile(name, 8) for name in ("zero2", "zero3", "fsdp2"))
+    assert (zero2.divides_weights, zero2.divides_gradients, zero2.divides_optimizer) == (False, True, True)
+    assert all(one.divides_weights and one.divides_gradients and one.divides_optimizer for one in whole)
     with pytest.raises(ConfigError, match="use launch=ddp"):
         launch.profile("single", 2)
     with pytest.raises(ConfigError, match="did you mean ddp"):
