@@ -170,6 +170,11 @@ def test_a_profile_takes_another_number_of_devices_if_it_can() -> None:
         launch.profile("dpp")
 
 
+def test_a_base_in_4_bits_is_not_planned_where_it_cannot_be_divided(kalign_here: Kalign) -> None:
+    refused = kalign_here("plan", "recipe=qwen", "launch=fsdp2")
+    assert (refused.returncode, "use adapter=lora, or launch=ddp" in refused.stderr) == (2, True)
+
+
 def test_steps_follow_from_pairs_and_epochs() -> None:
     recipe = compose.load(["recipe=tiny", "trainer.num_train_epochs=3"])  # 16 pairs a step
     assert plan.steps_of(recipe, 33) == 9
