@@ -4,12 +4,14 @@ import dataclasses
 import logging
 import os
 import warnings
+from datetime import timedelta
 from typing import Any
 
 import datasets
 import torch
 import transformers
 from accelerate import PartialState
+from torch.distributed.distributed_c10d import _set_pg_timeout
 from trl import DPOConfig
 
 from kalign.config import Recipe
@@ -98,8 +100,9 @@ def dtype(recipe: Recipe) -> str:
     return "bfloat16" if recipe.trainer.bf16 else recipe.model.dtype
 
 
-def connected() -> PartialState:
-    """All processes of this launch, connected.
+def connected(recipe: Recipe) -> PartialState:
+    """All processes of this launch, connected; none waits longer than `trainer.ddp_timeout` for another one's
+    step.
 
     Raises:
         ConfigError: fewer are connected than were started; each would train by itself into the same folder.
@@ -112,6 +115,8 @@ def connected() -> PartialState:
             "them with torchrun "
             "or with 'accelerate launch --multi_gpu'"
         )
+    if started > 1 and ranks.device.type == "cpu":  # where transformers leaves the timeout at torch's own
+        _set_pg_timeout(timedelta(seconds=recipe.trainer.ddp_timeout))
     return ranks
 
 

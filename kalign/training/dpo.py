@@ -81,7 +81,7 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
     console.print(recipe.model.licence.sentence(), style="dim", soft_wrap=True)
     started = time.monotonic()
     args = arguments.dpo_config(recipe, run)
-    ranks = arguments.connected()
+    ranks = arguments.connected(recipe)
     located = loading.locate(recipe.model)
     chat = promises.load_chat(recipe.model, located)
     pairs = None

@@ -57,7 +57,7 @@ def learn(trainer: PairTrainer) -> list[float]:
 
 def train(recipe: Recipe, run: Run) -> None:
     args = arguments.dpo_config(recipe, run)
-    ranks = arguments.connected()
+    ranks = arguments.connected(recipe)
     located = loading.locate(recipe.model)
     chat = promises.load_chat(recipe.model, located)
     pairs = None
