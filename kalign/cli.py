@@ -16,6 +16,7 @@ from kalign.commands import (
     providers,
     reference,
     sweep,
+    synthesis,
     training,
 )
 from kalign.commands.command import Command
@@ -26,6 +27,7 @@ COMMANDS: Mapping[str, Command] = {
     **reference.COMMANDS,
     **bench.COMMANDS,
     **evaluation.COMMANDS,
+    **synthesis.COMMANDS,
     **sweep.COMMANDS,
     **export.COMMANDS,
     **grounding.COMMANDS,

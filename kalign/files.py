@@ -46,11 +46,11 @@ def read_jsonl(path: Path, *, own: bool = False) -> Iterator[tuple[int, Row]]:
                 raise DataError(
                     f"{where}: the line is longer than {LONGEST_LINE_BYTES >> 20} MiB; is this JSON lines?"
                 )
+            if own and not line.endswith(b"\n") and _torn(line):
+                return
             text = _decoded(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, where)
             if not text.strip():
                 continue
-            if own and not line.endswith(b"\n") and _torn(text):
-                return
             yield number, parse_object(text.rstrip("\r\n"), where)
             seen += 1
     if not seen and not own:
@@ -267,9 +267,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> Row:
     return row
 
 
-def _torn(text: str) -> bool:
+def _torn(line: bytes) -> bool:
+    """Whether a last line is no JSON; it may end in the middle of a letter, too."""
     try:
-        json.loads(text)
+        json.loads(line)
     except ValueError:
         return True
     return False

@@ -1,6 +1,5 @@
 """Runs side by side: what each one is, how far it came, what it found out, and where two of them differ."""
 
-import html
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,11 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from rich.console import Console
 from rich.table import Table
 
-from kalign import runs
+from kalign import pages, runs
 from kalign.errors import ConfigError, DataError
+from kalign.pages import Section
 from kalign.runs import Run
 
 RESULTS = {"reward_accuracy": "held-out accuracy", "reward_margin": "held-out margin"}
@@ -127,65 +128,19 @@ def say(console: Console, listed: Sequence[Listed], *, compare: bool) -> None:
 def page(listed: Sequence[Listed]) -> str:
     """One HTML page that needs nothing else: the table, and each run as a line through its settings and
     results."""
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in COLUMNS)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows(listed)
-    )
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Runs</title><style>'
-        "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#1a1a1a}td,th{padding:.3rem .8rem;"
-        "text-align:left;border-bottom:1px solid #ddd}svg{max-width:100%;height:auto}"
-        "polyline{fill:none;stroke-width:2;opacity:.75}polyline:hover{stroke-width:5;opacity:1}</style>"
-        f"<h1>Runs</h1><table><tr>{head}</tr>{body}</table>{_lines(listed)}</html>"
-    )
+    table = Section(title="All", parts=[pages.table(COLUMNS, rows(listed))])
+    lines = Section(title="Settings and results", parts=[_lines(listed)])
+    return pages.page("Runs", [table, lines], lead="Results on the held-out pairs, with 95 % intervals.")
 
 
-def _lines(listed: Sequence[Listed]) -> str:
-    """Parallel coordinates as SVG: an axis for each setting that differs, and for each result."""
+def _lines(listed: Sequence[Listed]) -> Markup:
+    """Each finished run as a line: an axis for each setting that differs, and for each result."""
     finished = [each for each in listed if any(each.results.values())]
-    axes = {key: values for key, values in differing(finished).items() if key != "name"} if finished else {}
+    if len(finished) < 2:
+        return pages.text("Two finished runs and more are drawn as lines through their settings and results.")
+    axes = {key: values for key, values in differing(finished).items() if key != "name"}
     for key, name in RESULTS.items():
         axes[name] = [(each.results[key] or {}).get("value") for each in finished]
-    if len(finished) < 2:
-        return "<p>Two finished runs and more are drawn as lines through their settings and results.</p>"
-    wide, high = max(640, 180 * len(axes)), 300
-    places = {name: 90 + number * (wide - 180) / (len(axes) - 1) for number, name in enumerate(axes)}
-    drawn = []
-    heights: list[list[float]] = []
-    for name, values in axes.items():
-        at, ticks = _axis(values)
-        heights.append([60 + (1 - share) * high for share in at])
-        x = places[name]
-        drawn.append(f'<line x1="{x}" x2="{x}" y1="60" y2="{60 + high}" stroke="#888"/>')
-        drawn.append(f'<text x="{x}" y="34" text-anchor="middle">{html.escape(name)}</text>')
-        drawn += [
-            f'<text x="{x + 6}" y="{64 + (1 - share) * high}" font-size="11">{html.escape(label)}</text>'
-            for share, label in ticks
-        ]
-    for number, each in enumerate(finished):
-        points = " ".join(
-            f"{x},{height[number]:.1f}" for x, height in zip(places.values(), heights, strict=True)
-        )
-        hue = 220 - 200 * (1 - (heights[-2][number] - 60) / high)  # blue: lowest accuracy, red: highest
-        drawn.append(
-            f'<polyline points="{points}" stroke="hsl({hue:.0f},70%,45%)"><title>{html.escape(each.run)}'
-            "</title></polyline>"
-        )
-    return (
-        "<h2>Settings and results</h2><p>Each line is a run; point at one for its name. "
-        f'Red lines have the highest accuracy.</p><svg viewBox="0 0 {wide} {high + 100}" role="img" '
-        f'font-size="13">{"".join(drawn)}</svg>'
+    return pages.parallel(
+        [each.run for each in finished], axes, by=RESULTS["reward_accuracy"], caption="Each line is a run."
     )
-
-
-def _axis(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, str]]]:
-    """Where each value lies between 0 and 1, and labels: numbers by size, other values in order."""
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        low, top = min(values), max(values)
-        span = (top - low) or 1
-        marks = sorted({low, top} if len(set(values)) > 6 else set(values))
-        return [(value - low) / span for value in values], [((m - low) / span, f"{m:.4g}") for m in marks]
-    names = sorted({json.dumps(value, ensure_ascii=False) for value in values})
-    share = {name: number / max(1, len(names) - 1) for number, name in enumerate(names)}
-    at = [share[json.dumps(value, ensure_ascii=False)] for value in values]
-    return at, [(share[name], name[:24]) for name in names]

@@ -137,6 +137,98 @@ class Vote:
         return self.kind is VoteKind.VALID
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a generated text comes from: who was asked what, under which key the ledger has it, its cost."""
+
+    model: str  # provider and model
+    prompt_sha256: str  # of the instructions that the model was given
+    key: str  # of the answer in the ledger
+    cost: float | None = None  # US dollars; None where no price is known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """A harmful-intent request of one type of the taxonomy; `dropped` says why nothing is made of it."""
+
+    id: str
+    category: str
+    type: str  # with its category, such as A.harassment
+    prompt: str
+    template: str = ""
+    masked: tuple[str, ...] = ()  # kinds of personal data that were taken out
+    origin: Origin | None = None
+    dropped: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """One attempt to make the target answer unsafely: what came of it, without its words."""
+
+    strategy: str
+    sample: int
+    outcome: str  # success, resisted, or the name of what failed
+    score: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attack:
+    """A seed in other words, and the target's answer to it, which becomes the rejected one."""
+
+    id: str
+    category: str
+    type: str
+    prompt: str
+    answer: str
+    seed: str = ""  # the seed's own words
+    strategy: str = ""
+    score: int | None = None  # 1 to 5; how far the answer complies
+    target: str = ""  # the model that answered, as licences know it
+    tries: tuple[Try, ...] = ()
+    masked: tuple[str, ...] = ()
+    seed_origin: Origin | None = None
+    prompt_origin: Origin | None = None
+    answer_origin: Origin | None = None
+    dropped: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One answer that might become the chosen one, and how it was judged."""
+
+    answer: str
+    safety: int | None = None  # 1 to 5
+    coherence: int | None = None  # 1 to 5
+    origin: Origin | None = None
+    masked: tuple[str, ...] = ()
+    dropped: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """An attack with the candidates for its chosen answer, and the one that won."""
+
+    id: str
+    attack: Attack
+    chosen: str = ""
+    query: int | None = None  # 1 to 4; how natural the prompt is
+    winner: int | None = None  # which candidate
+    candidates: tuple[Candidate, ...] = ()
+    dropped: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A response with the votes of the panel, the decision on each criterion, and its wrong citations."""
+
+    id: str
+    response: Response
+    votes: tuple[Vote, ...] = ()
+    decisions: Mapping[str, str] = field(default_factory=dict)  # by criterion: yes, no or undecided
+    citations: tuple[str, ...] = ()  # those of the chosen answer that do not hold
+    dropped: str = ""
+
+
 def text(turns: Sequence[Message]) -> str:
     """The words of `turns`, one turn a line, without white space at their ends: for comparison, not for a
     model."""

@@ -65,6 +65,8 @@ def test_a_torn_last_line_is_left_out_of_our_own_files_only(tmp_path: Path) -> N
     assert read(path, own=True) == [(1, {"a": 1})]
     with pytest.raises(DataError, match=":2: "):
         read(path)
+    inside_a_letter = '{"a": 1}\n{"a": "가'.encode()[:-1]
+    assert read(saved(tmp_path, inside_a_letter), own=True) == [(1, {"a": 1})]
     with pytest.raises(DataError, match=":1: "):  # only the last line can be torn
         read(saved(tmp_path, b'{"a": \n{"a": 1}\n'), own=True)
 

@@ -53,7 +53,7 @@ def test_the_page_draws_each_finished_run_and_fetches_nothing(kalign_here: Kalig
     assert len(re.findall("<polyline", page)) == 2
     assert ">loss.beta</text>" in page
     assert "tiny-&lt;c&gt;" in page
-    assert "http" not in page
+    assert "http:" not in page and "https:" not in page
     assert "<script" not in page
 
 

@@ -19,11 +19,10 @@ def ranked(
         gold = list(example.gold["words"])
         worse = chance_of("worse", seed, example.id).sample(gold, len(gold))
         said = texts.ranked(worse)
-        score = rewards.strict(said, gold, marker=texts.marker)
         if worse != gold:
             yield _pair(example.id, example.group, own, example.prompt, str(example.answer), said) | {
                 "score_chosen": 1.0,
-                "score_rejected": score,
+                "score_rejected": rewards.strict(said, gold, marker=texts.marker),
                 "rejected_kind": "ranking",
             }
 

@@ -92,6 +92,7 @@ def _launched(recipe: "Recipe", own: dict[str, Any], words: list[str], flags: ar
     line = launch.line(profile, [*words, *(["--json"] if flags.json else [])])
     print(line.shown, file=sys.stderr, flush=True)
     if not flags.dry_run:
+        launch.require_here(profile)
         os.execve(sys.executable, line.arguments, os.environ | line.environment)
     return 0
 
@@ -180,8 +181,8 @@ COMMANDS: Mapping[str, Command] = {
         summary="fine-tune a model with preference pairs or word associations",
         example="kalign train recipe=tiny loss.beta=0.3",
         words=f"{RECIPE_WORDS} [launch=PROFILE] [ranks=N]",
-        about_words=f"{RECIPE_HELP} launch=single, cpu or ddp starts N processes by accelerate "
-        "and changes no number.",
+        about_words=f"{RECIPE_HELP} launch=single, cpu, ddp, fsdp2, zero2 or zero3 starts N "
+        "processes by accelerate and changes no number.",
         flags={
             "--dry-run": {
                 "action": "store_true",

@@ -1,6 +1,7 @@
 """Launch profiles: on how many devices a training runs and what is divided among them, never what it
 computes."""
 
+import importlib.util
 import os
 import shlex
 import sys
@@ -14,7 +15,6 @@ from kalign.config.rules import one_of
 from kalign.config.schema import Recipe
 from kalign.errors import ConfigError
 
-DIVIDING = ("fsdp", "fsdp2", "zero2", "zero3")  # what users ask for by name, and no file of launch/ is
 ALONE = ("NO", "MULTI_GPU", "MULTI_CPU")  # Accelerate's names for: every rank holds everything
 
 
@@ -40,11 +40,6 @@ def profile(name: str, ranks: int | None = None) -> Profile:
     Raises:
         ConfigError: there is none, it cannot have so many, or it says something that is not understood.
     """
-    if name in DIVIDING:
-        raise ConfigError(
-            f"launch={name} divides the model among ranks, and this version scores and saves it on one; use "
-            "launch=ddp, with adapter=qlora where a whole base does not fit one device"
-        )
     one_of("launch", name, tuple(names()))
     path = root("launch") / f"{name}.yaml"
     content = suspicion.parse(path)
@@ -106,7 +101,8 @@ def require_supported(recipe: Recipe, profile: Profile) -> None:
     """Refuse what cannot work on a profile, with what does.
 
     Raises:
-        ConfigError: its step cannot be divided so, or this is one of several processes already.
+        ConfigError: its step, its method or its base in 4 bits cannot be divided so, or this is one of
+            several processes already.
     """
     name = profile.name
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -114,4 +110,47 @@ def require_supported(recipe: Recipe, profile: Profile) -> None:
             f"launch={name} starts processes, but this is one of several already; leave launch= away inside "
             "torchrun, srun or accelerate launch"
         )
+    if profile.divides_gradients and recipe.method != "dpo":
+        raise ConfigError(
+            f"launch={name} divides the model, which method={recipe.method} scores and saves whole; use "
+            "launch=ddp"
+        )
+    require_divisible(recipe, profile)
     recipe.trainer.accumulation(profile.ranks)
+
+
+def require_divisible(recipe: Recipe, profile: Profile) -> None:
+    """Refuse to divide weights that are held in 4 bits.
+
+    Raises:
+        ConfigError: the profile would.
+    """
+    if profile.divides_weights and recipe.adapter.quantization.load_in_4bit:
+        raise ConfigError(
+            f"launch={profile.name} divides the weights, and those held in 4 bits cannot be divided; use "
+            "adapter=lora, or launch=ddp, where each device holds the whole base in 4 bits"
+        )
+
+
+def require_here(profile: Profile) -> None:
+    """Refuse a profile that divides the model where this machine has not what it needs: Accelerate would
+    run it undivided on CPUs and say nothing.
+
+    Raises:
+        ConfigError: DeepSpeed is not installed, or there are fewer accelerators than ranks.
+    """
+    if not profile.divides_gradients:
+        return
+    name = profile.name
+    if name.startswith("zero") and importlib.util.find_spec("deepspeed") is None:
+        raise ConfigError(
+            f"launch={name} needs DeepSpeed; pip install 'kalign[deepspeed]', or use launch=fsdp2"
+        )
+    import torch  # heavy, and only asked what is here
+
+    found = torch.accelerator.device_count()
+    if found < profile.ranks:
+        raise ConfigError(
+            f"launch={name} divides the model among {profile.ranks} accelerators, and this machine has "
+            f"{found}; give ranks=N, or use launch=cpu, which divides nothing"
+        )

@@ -17,6 +17,8 @@ from kalign.config.rules import above, one_of
 from kalign.config.training import Adapter, Loss, Trainer
 from kalign.errors import ConfigError
 
+# Settings of the trainer that decide nothing of what a run finds out
+NEUTRAL = ("logging_steps", "save_steps", "save_total_limit", "dataloader_num_workers", "ddp_timeout")
 # What a method does not read is no part of what determines its runs
 UNREAD = {
     "dpo": ("method", "associations", "sft", "reward"),
@@ -143,7 +145,7 @@ class Recipe:
         plain = dataclasses.asdict(self)
         for key in ("runs_dir", "tracker"):
             del plain[key]
-        for key in ("logging_steps", "save_steps", "save_total_limit", "dataloader_num_workers"):
+        for key in NEUTRAL:
             del plain["trainer"][key]
         for key in UNREAD[self.method]:
             del plain[key]

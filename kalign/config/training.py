@@ -186,6 +186,7 @@ class Trainer:
     save_steps: int = 50
     save_total_limit: int = 2
     dataloader_num_workers: int = 0
+    ddp_timeout: int = 1800
 
     def check(self) -> None:
         """Raise ConfigError where a value is out of range."""
@@ -196,7 +197,7 @@ class Trainer:
             "num_train_epochs",
         ):
             above(f"trainer.{key}", getattr(self, key), 0)  # checked by name, one rule for all
-        for key in ("logging_steps", "eval_steps", "save_steps", "save_total_limit"):
+        for key in ("logging_steps", "eval_steps", "save_steps", "save_total_limit", "ddp_timeout"):
             above(f"trainer.{key}", getattr(self, key), 0)
         above("trainer.learning_rate", self.learning_rate, 0)
         one_of("trainer.eval_strategy", self.eval_strategy, ("no", "steps", "epoch"))

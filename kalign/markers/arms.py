@@ -86,37 +86,15 @@ def different(arms: Sequence[dict[str, Any]]) -> list[str]:
 def say(console: Console, arms: Sequence[dict[str, Any]]) -> None:
     """Print one row an arm, and what keeps them from being compared."""
     table = Table(title="Arms, with 95 % intervals", title_justify="left")
-    for column in (
-        "arm",
-        "mode",
-        "steps",
-        "pairs",
-        "different",
-        "copies ≤",
-        "cultural",
-        "tokens",
-        "markers",
-        "accuracy",
-    ):
-        table.add_column(column, justify="left" if column in ("arm", "mode") else "right", overflow="fold")
+    table.add_column("")
     for each in arms:
-        more = each["tokens_with_markers"] - each["tokens_without_markers"]
-        table.add_row(
-            each["arm"],
-            each["mode"],
-            str(each["steps"]),
-            f"{each['pairs_seen']:,}",
-            f"{each['different_pairs']:,}",
-            str(each["most_copies"]),
-            f"{each['cultural_share']:.1%}",
-            f"{each['tokens_without_markers']:,}",
-            f"+{more:,}",
-            listing.spelled(each["reward_accuracy"]),
-        )
+        table.add_column(each["arm"], justify="right")
+    for name, values in _rows(arms).items():
+        table.add_row(name, *values)
     console.print(table)
     console.print(
-        "tokens: of prompts and answers that were seen, without markers; markers: how many more; accuracy: "
-        "held-out pairs whose chosen answer gained more likelihood",
+        "tokens: of the prompts and answers that were seen; accuracy: held-out pairs whose chosen answer "
+        "gained more likelihood",
         style="dim",
         soft_wrap=True,
     )
@@ -129,3 +107,18 @@ def say(console: Console, arms: Sequence[dict[str, Any]]) -> None:
             console.print(
                 f"{each['run']}: markers that the model wrote itself are right: {told}", soft_wrap=True
             )
+
+
+def _rows(arms: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """What is told of each arm, by name."""
+    return {
+        "mode in evaluation": [each["mode"] for each in arms],
+        "steps": [str(each["steps"]) for each in arms],
+        "pairs seen": [f"{each['pairs_seen']:,}" for each in arms],
+        "different pairs an epoch": [f"{each['different_pairs']:,}" for each in arms],
+        "most copies of one pair": [str(each["most_copies"]) for each in arms],
+        "cultural share": [f"{each['cultural_share']:.1%}" for each in arms],
+        "tokens without markers": [f"{each['tokens_without_markers']:,}" for each in arms],
+        "tokens with markers": [f"{each['tokens_with_markers']:,}" for each in arms],
+        "held-out accuracy": [listing.spelled(each["reward_accuracy"]) for each in arms],
+    }

@@ -30,9 +30,14 @@ def greedy(
     *,
     turn_end: int,
     max_new_tokens: int,
+    together: bool = False,
 ) -> list[Said]:
     """The model's likeliest answers to equally long prompts, in order; without gradients is the caller's
-    affair."""
+    affair.
+
+    Args:
+        together: all processes answer the same with a divided model, and none stops before the others.
+    """
     ids = torch.tensor(prompts, device=next(model.parameters()).device)
     out = model.generate(
         input_ids=ids,
@@ -42,6 +47,7 @@ def greedy(
         use_cache=True,
         eos_token_id=turn_end,
         pad_token_id=tokenizer.pad_token_id,
+        synced_gpus=together,
     )[:, ids.shape[1] :]
     texts = tokenizer.batch_decode(out, skip_special_tokens=True)
     said = []

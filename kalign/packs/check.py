@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from kalign.packs import institutions, pack, policy, rows, shapes, start, taxonomy
+from kalign.packs import institutions, pack, policy, privacy, rows, seeds, shapes, start, taxonomy
 from kalign.packs.pack import Pack
 from kalign.packs.policy import Policy
 from kalign.packs.rows import Cites, Said
 from kalign.packs.shapes import Finding
+from kalign.packs.taxonomy import Node, Taxonomy
 from kalign.records import Institution
 
 
@@ -29,6 +30,7 @@ class _Read:
     folder: Path
     pack: Pack | None = None
     language: str = ""
+    nodes: list[Node] = field(default_factory=list)  # of a taxonomy without findings
     types: dict[str, list[str]] = field(default_factory=dict)  # ids of the types of each category
     offices: dict[str, Institution] = field(default_factory=dict)
     policies: list[Policy] = field(default_factory=list)
@@ -50,6 +52,7 @@ def check(folder: Path, *, on: date, cites: Cites | None = None, besides: Iterab
         *_institutions(read),
         *_policies(read, on, verified),
         *_rows(read, verified),
+        *_synthesis(read),
         *start.leftovers(folder),
         *besides,
     ]
@@ -80,7 +83,9 @@ def _taxonomy(read: _Read) -> Iterator[Finding]:
     yield from found
     entries = shapes.whole(content, "nodes", taxonomy.NODE, language=read.language)
     nodes = [taxonomy.node(entry) for entry in entries]
-    yield from taxonomy.faults(nodes)
+    wrong = list(taxonomy.faults(nodes))
+    yield from wrong
+    read.nodes = [] if wrong or found else nodes
     levels = taxonomy.levels(nodes)
     read.types = {one.id: [] for one in nodes if levels.get(one.id) == taxonomy.CATEGORY}
     for one in nodes:
@@ -194,6 +199,21 @@ def _rows(read: _Read, cites: Cites) -> Iterator[Finding]:
         warmup, found = rows.read(read.folder, rows.WARMUP, rows.EXCHANGE)
         yield from found
         yield from rows.learned(warmup, said)
+
+
+def _synthesis(read: _Read) -> Iterator[Finding]:
+    """What a pack may have besides: the templates of its seeds, and what is private where it is at home."""
+    if (read.folder / seeds.FILE).is_file():
+        content, found = shapes.read(read.folder, seeds.FILE, seeds.SHAPE, language=read.language)
+        yield from found
+        if not found and read.nodes:
+            yield from seeds.faults(content, Taxonomy(tuple(read.nodes)))
+            read.counts["seed templates"] = sum(map(len, content["templates"].values()))
+    if (read.folder / privacy.FILE).is_file():
+        content, found = shapes.read(read.folder, privacy.FILE, privacy.SHAPE, language=read.language)
+        yield from found
+        entries = shapes.whole(content, "patterns", privacy.PATTERN, language=read.language)
+        yield from privacy.faults(entries)
 
 
 def _examples(policies: Iterable[Policy]) -> Iterator[Said]:

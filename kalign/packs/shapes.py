@@ -68,6 +68,20 @@ def _text_by_name(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_text, value)) and all(map(_text, value.values()))
 
 
+def _texts_by_name(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_text, value)) and all(map(_texts, value.values()))
+
+
+def _checksum(value: Any) -> bool:
+    keys = {"weights", "modulus", "from"}
+    if not isinstance(value, dict) or set(value) != keys or not isinstance(value["weights"], list):
+        return False
+    numbers = [*value["weights"], value["modulus"], value["from"]]
+    return bool(value["weights"]) and all(
+        isinstance(one, int) and not isinstance(one, bool) for one in numbers
+    )
+
+
 KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "text": (_text, "write a text, in quotes where it looks like a number or like yes and no"),
     "texts": (_texts, "write a list of texts, such as [one, two]"),
@@ -78,6 +92,14 @@ KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "write a whole number above 0",
     ),
     "confidence": (lambda value: value in ("confirmed", "unconfirmed"), "write confirmed or unconfirmed"),
+    "texts by name": (
+        _texts_by_name,
+        "write a list of texts under each name, such as {A.first: [one, two]}",
+    ),
+    "checksum": (
+        _checksum,
+        "write {weights: [2, 3, ...], modulus: 11, from: 11}: the check digit is (from - sum % modulus) % 10",
+    ),
     "text by name": (_text_by_name, "write a text under each name, such as {P1: text, P2: text}"),
     "names": (_text_by_name, "write the text in each language, such as {en: text}"),
 }

@@ -2,5 +2,6 @@
 
 from kalign.pages.charts import bars, curves
 from kalign.pages.page import Cell, Section, fold, page, table, text
+from kalign.pages.parallel import parallel
 
-__all__ = ["Cell", "Section", "bars", "curves", "fold", "page", "table", "text"]
+__all__ = ["Cell", "Section", "bars", "curves", "fold", "page", "parallel", "table", "text"]

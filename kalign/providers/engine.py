@@ -44,7 +44,7 @@ class Engine:
         budget: US dollars that all answers in the ledger may cost together; None for no cap.
         deadline: seconds after which no further request is sent.
         offline: answer from the ledger alone, and never touch a network.
-        patience: seconds that a model may answer nothing, or ask to wait.
+        patience: seconds that a model may answer nothing, or ask to wait; `PATIENCE` unless given.
         progress: show how far it is, on standard error, if that is a terminal.
     """
 
@@ -55,14 +55,14 @@ class Engine:
         budget: float | None = None,
         deadline: float | None = None,
         offline: bool = False,
-        patience: float = PATIENCE,
+        patience: float | None = None,
         progress: bool = True,
     ) -> None:
         self._given = ledger
         self._cap = budget
         self._deadline = deadline
         self._offline = offline
-        self._patience = patience
+        self._patience = PATIENCE if patience is None else patience
         self._progress = progress
         self._runner: asyncio.Runner | None = None
         self._open = contextlib.AsyncExitStack()

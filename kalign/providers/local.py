@@ -26,6 +26,14 @@ from kalign.providers.provider import Provider
 BUNDLED = Path(kalign.__file__).parent / "models" / "bundled"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 NEEDED = ("fastapi", "uvicorn", "openai")  # what transformers[serving] adds
+# Linux ends the server when this process ends, even by kill -9; elsewhere it ends with a clean exit only
+START = """
+import contextlib, ctypes, signal
+with contextlib.suppress(Exception):
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+from transformers.cli.transformers import app
+app()
+"""
 LONGEST_START = 900.0  # seconds; a large model takes minutes to load
 LONGEST_STOP = 5.0
 
@@ -90,7 +98,7 @@ def _serving(provider: Provider, name: str, device: str, patience: float) -> Ite
         words = ["serve", name, "--device", device, "--host", "127.0.0.1", "--port", str(port)]
         with log.open("wb") as said:
             server = subprocess.Popen(
-                [sys.executable, "-m", "kalign.models.serve", *words],
+                [sys.executable, "-c", START, *words],
                 cwd=private,
                 stdin=subprocess.DEVNULL,
                 stdout=said,

@@ -35,8 +35,8 @@ def leave_inputs_alone(model: PeftModel) -> None:
     """Keep the adapter's layers from turning their inputs into float32, for a model that always runs under
     autocast.
 
-    Autocast turns them back at once, so the numbers are the same bit for bit (where dropout acts, it draws
-    another mask); what goes is a copy of every input, kept until the backward pass.
+    Autocast turns them back at once, so the forward pass is the same bit for bit (where dropout acts, it
+    draws another mask); what goes is a float32 copy of every input.
     """
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):

@@ -4,12 +4,14 @@ import dataclasses
 import logging
 import os
 import warnings
+from datetime import timedelta
 from typing import Any
 
 import datasets
 import torch
 import transformers
 from accelerate import PartialState
+from torch.distributed.distributed_c10d import _set_pg_timeout
 from trl import DPOConfig
 
 from kalign.config import Recipe
@@ -98,8 +100,9 @@ def dtype(recipe: Recipe) -> str:
     return "bfloat16" if recipe.trainer.bf16 else recipe.model.dtype
 
 
-def connected() -> PartialState:
-    """All processes of this launch, connected.
+def connected(recipe: Recipe) -> PartialState:
+    """All processes of this launch, connected; none waits longer than `trainer.ddp_timeout` for another one's
+    step.
 
     Raises:
         ConfigError: fewer are connected than were started; each would train by itself into the same folder.
@@ -112,7 +115,26 @@ def connected() -> PartialState:
             "them with torchrun "
             "or with 'accelerate launch --multi_gpu'"
         )
+    if started > 1 and ranks.device.type == "cpu":  # where transformers leaves the timeout at torch's own
+        _set_pg_timeout(timedelta(seconds=recipe.trainer.ddp_timeout))
     return ranks
+
+
+def require_divided(distributed: str) -> None:
+    """Refuse a training that was to be divided and is not.
+
+    Args:
+        distributed: what Accelerate made of the launch; on CPUs it drops FSDP and DeepSpeed and says nothing.
+
+    Raises:
+        ConfigError: the launcher asked for another one.
+    """
+    for kind in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{kind}") == "true" and distributed != kind:
+            raise ConfigError(
+                f"the launch asks for {kind} and Accelerate made {distributed} of it, where every process "
+                "holds the whole model; start it on GPUs, or use launch=ddp"
+            )
 
 
 def _tracker(recipe: Recipe, run: Run) -> str:

@@ -19,6 +19,7 @@ from trl import DPOConfig
 
 from kalign import runs
 from kalign.config import Recipe
+from kalign.data.build import Pairs
 from kalign.errors import ConfigError, IntegrityError, Interrupted
 from kalign.models import loading, promises
 from kalign.models.chat import Chat
@@ -37,6 +38,7 @@ from kalign.training import (
     results,
 )
 from kalign.training import ranks as waiting
+from kalign.training.results import Look
 from kalign.training.steady import Steady
 from kalign.training.trainer import Epochs, PairTrainer, StepOrder, Unlogged
 
@@ -79,7 +81,7 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
     console.print(recipe.model.licence.sentence(), style="dim", soft_wrap=True)
     started = time.monotonic()
     args = arguments.dpo_config(recipe, run)
-    ranks = arguments.connected()
+    ranks = arguments.connected(recipe)
     located = loading.locate(recipe.model)
     chat = promises.load_chat(recipe.model, located)
     pairs = None
@@ -89,19 +91,42 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
     trainer = _trainer(recipe, run, args, located, chat)
     resumed = resume_point(run, ranks, console)
     with limits.explained(run):
-        before = results.look(recipe, trainer, chat, pairs, adapter=False) if pairs else None
+        before = None
+        if pairs and not trainer.divided:
+            before = results.look(recipe, trainer, chat, pairs.held_out, adapter=False)
         waiting.wait()
         _describe(recipe, trainer, resumed, console)
         _refer(recipe, run, trainer, located, console)
         learn(trainer, resumed, notice)
-        if pairs and before:
-            after = results.look(recipe, trainer, chat, pairs, adapter=True)
+        if trainer.divided:
+            before, after = looks_together(recipe, run, trainer, chat, pairs)
+        elif pairs:
+            after = results.look(recipe, trainer, chat, pairs.held_out, adapter=True)
             results.save_adapter(recipe, run, trainer, chat)
+        if pairs and before:
             first = checkpoints.step(resumed) if resumed else 0
             pace = results.pace(trainer, first)
             results.conclude(recipe, run, trainer, pairs, before, after, time.monotonic() - started, pace)
             results.say(run, console)
     waiting.wait()
+
+
+def looks_together(
+    recipe: Recipe, run: Run, trainer: PairTrainer, chat: Chat, pairs: Pairs | None
+) -> tuple[Look, Look]:
+    """Both looks of all processes at a divided model, and its adapter saved whole.
+
+    The base is looked at now, because a model is only divided once its training begins; the adapter left it
+    as it was.
+
+    Args:
+        pairs: what the first process made; the others are told the held-out ones.
+    """
+    held = waiting.told(pairs.held_out if pairs else None) or []
+    after = results.look(recipe, trainer, chat, held, adapter=True)
+    before = results.look(recipe, trainer, chat, held, adapter=False)
+    results.save_adapter(recipe, run, trainer, chat)
+    return before, after
 
 
 def learn(trainer: Steady, resumed: Path | None, notice: Notice) -> None:
@@ -129,12 +154,11 @@ def learn(trainer: Steady, resumed: Path | None, notice: Notice) -> None:
 def _refer(recipe: Recipe, run: Run, trainer: PairTrainer, located: Located, console: Console) -> None:
     """Give the trainer its reference from the store, or say why each step computes it."""
     made_from = references.of_run(recipe, run, located, trainer.args.device)
-    divided = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     if not recipe.trainer.reference_store:
         reason = "trainer.reference_store=false"
     elif made_from is None:
         reason = f"nothing says which weights {located.name} has"
-    elif divided:
+    elif trainer.divided:
         reason = "the model is divided over the processes"
     else:
         store = references.Store(made_from)
@@ -182,6 +206,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
                 "name the projections its class has"
             ) from wrong
         raise
+    arguments.require_divided(trainer.accelerator.distributed_type.value)
     adapters.require_language_only(trainer.model, recipe.adapter.target_modules)
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(report.Progress)

@@ -70,7 +70,7 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice, read: Rea
     console.print(f"{recipe.name} → {run.path}", soft_wrap=True)
     console.print(recipe.model.licence.sentence(), style="dim", soft_wrap=True)
     started = time.monotonic()
-    ranks = arguments.connected()
+    ranks = arguments.connected(recipe)
     located = loading.locate(recipe.model)
     chat = promises.load_chat(recipe.model, located)
     examples = read(recipe)

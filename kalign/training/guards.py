@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from kalign.config import Loss, Reward
 from kalign.errors import NumericError
+from kalign.training.divided import part
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-3, "float16": 5e-3}
 # A stored reference was scored in batches of other shapes, which round differently
@@ -102,7 +103,7 @@ class FiniteGradients(TrainerCallback):
         """
         assert model is not None
         for name, weight in model.named_parameters():
-            if weight.grad is not None and not torch.isfinite(weight.grad).all():
+            if weight.grad is not None and not torch.isfinite(part(weight.grad)).all():
                 raise NumericError(
                     f"the gradient of {name} is not finite at step {state.global_step + 1}; the last "
                     "checkpoint is "

@@ -87,11 +87,13 @@ def answers(
     batch: int,
     adapter: bool,
     autocast: Any,
+    together: bool = False,
 ) -> list[str]:
     """What the model answers, greedily, in the order of the prompts.
 
     Args:
         batch: prompts answered at once; only equally long ones are, so that no padding touches the result.
+        together: whether all processes answer, because the model is divided among them.
     """
     said: dict[int, str] = {}
     groups = list(equally_long(prompts, batch))
@@ -99,7 +101,9 @@ def answers(
     with _inference(model, adapter), autocast():
         for places in tqdm(groups, desc=f"answering held-out prompts, {name}", leave=False):
             some = [prompts[place] for place in places]
-            told = greedy(model, some, tokenizer, turn_end=turn_end, max_new_tokens=max_new_tokens)
+            told = greedy(
+                model, some, tokenizer, turn_end=turn_end, max_new_tokens=max_new_tokens, together=together
+            )
             said |= {place: one.text for place, one in zip(places, told, strict=True)}
     return [said[place] for place in range(len(prompts))]
 

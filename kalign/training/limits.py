@@ -1,23 +1,32 @@
-"""Running out of disk or memory, said in one sentence whatever library noticed it."""
+"""Running out of disk, memory or processes, said in one sentence whatever library noticed it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.distributed as dist
 from safetensors import SafetensorError
 
 from kalign import files
-from kalign.errors import ResourceError
+from kalign.errors import Interrupted, ResourceError
 from kalign.runs import Run
 
+LOST = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Timed out waiting",
+)  # gloo's words
 DISK_FULL = ("unexpected pos", "PytorchStreamWriter", "No space left", "File too large")
 
 
 @contextmanager
 def explained(run: Run) -> Iterator[None]:
-    """Turn what libraries raise when disk or memory is full into a sentence with a remedy.
+    """Turn what libraries raise when disk or memory is full, or another process is gone, into a sentence with
+    a remedy.
 
     Raises:
+        Interrupted: another process ended, or stood still for `trainer.ddp_timeout` seconds.
         ResourceError: it is full; the last checkpoint is untouched.
     """
     try:
@@ -31,6 +40,12 @@ def explained(run: Run) -> Iterator[None]:
         files.raise_if_full(wrong, run.path)
         raise
     except (RuntimeError, SafetensorError) as wrong:
+        if dist.is_initialized() and any(words in str(wrong) for words in LOST):
+            raise Interrupted(
+                "another process of this training ended, or stood still for trainer.ddp_timeout seconds; "
+                "what it said last tells why. The last checkpoint is whole, and the same command goes on "
+                "from there"
+            ) from wrong
         if any(words in str(wrong) for words in DISK_FULL):
             raise ResourceError(
                 f"no space left to write {run.path}; the last checkpoint is untouched. Free some and run the "

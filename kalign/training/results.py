@@ -17,7 +17,7 @@ from kalign.data.build import Pair, Pairs
 from kalign.models.chat import Chat
 from kalign.records import text
 from kalign.runs import Run
-from kalign.training import behaviour, held_out, inputs, report, written
+from kalign.training import behaviour, divided, held_out, inputs, report, written
 from kalign.training.behaviour import HeldOutPrompt
 from kalign.training.held_out import Scores
 from kalign.training.trainer import PairTrainer
@@ -37,8 +37,9 @@ class Look:
         return list(map(marking.strip_markers, self.said))
 
 
-def look(recipe: Recipe, trainer: PairTrainer, chat: Chat, pairs: Pairs, *, adapter: bool) -> Look:
-    """Score the held-out pairs and let the model answer held-out prompts."""
+def look(recipe: Recipe, trainer: PairTrainer, chat: Chat, held: Sequence[Pair], *, adapter: bool) -> Look:
+    """Score the held-out pairs and let the model answer held-out prompts; where the model is divided, all
+    processes do so together."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     autocast = trainer.accelerator.autocast
     batch = recipe.trainer.per_device_eval_batch_size
@@ -53,11 +54,12 @@ def look(recipe: Recipe, trainer: PairTrainer, chat: Chat, pairs: Pairs, *, adap
             batch=batch,
             adapter=adapter,
             autocast=autocast,
+            together=trainer.divided,
         )
 
     scored = held_out.scores(
         model,
-        pairs.held_out,
+        held,
         pad=int(chat.tokenizer.pad_token_id),
         batch=batch,
         adapter=adapter,
@@ -66,7 +68,7 @@ def look(recipe: Recipe, trainer: PairTrainer, chat: Chat, pairs: Pairs, *, adap
     asked = _asked(recipe)
     return Look(
         scores=scored,
-        said=answer([pair.prompt_ids for pair in _shown(recipe, pairs)]),
+        said=answer([pair.prompt_ids for pair in _shown(recipe, held)]),
         answers=list(
             map(
                 marking.strip_markers,
@@ -78,8 +80,16 @@ def look(recipe: Recipe, trainer: PairTrainer, chat: Chat, pairs: Pairs, *, adap
 
 def save_adapter(recipe: Recipe, run: Run, trainer: PairTrainer, chat: Chat) -> None:
     """Write the adapter beside the tokenizer and template that it was trained with, and what the licence of
-    its base asks for."""
-    trainer.model.save_pretrained(run.adapter)
+    its base asks for; where the model is divided, all processes gather and the first one writes."""
+    weights = divided.gathered(trainer.model) if trainer.divided else None
+    if trainer.accelerator.is_main_process:
+        _write_adapter(recipe, run, trainer, chat, weights)
+
+
+def _write_adapter(
+    recipe: Recipe, run: Run, trainer: PairTrainer, chat: Chat, weights: dict[str, torch.Tensor] | None
+) -> None:
+    trainer.model.save_pretrained(run.adapter, state_dict=weights)
     chat.tokenizer.save_pretrained(run.adapter)
     (run.adapter / "README.md").unlink()  # PEFT's card says nothing of this run
     base = f"the random twin of {recipe.model.repo}" if recipe.model.twin else recipe.model.repo
@@ -120,7 +130,7 @@ def conclude(
         compared = held_out.comparison(pairs.held_out, before.scores, after.scores, beta=recipe.loss.beta)
     shown = [
         {"prompt": text(pair.triplet.prompt), "before": old, "after": new}
-        for pair, old, new in zip(_shown(recipe, pairs), before.samples, after.samples, strict=True)
+        for pair, old, new in zip(_shown(recipe, pairs.held_out), before.samples, after.samples, strict=True)
     ]
     result = {
         "run": run.path.name,
@@ -135,7 +145,7 @@ def conclude(
         "answers": shown,
         "behaviour": _behaviour(recipe, run, before, after),
         "tokens": {name: count for name, count in pairs.summary.facts.items() if name.startswith("tokens ")},
-        "markers": written.compared(recipe, _shown(recipe, pairs), after.said),
+        "markers": written.compared(recipe, _shown(recipe, pairs.held_out), after.said),
     }
     files.write_json(run.result, result)
 
@@ -184,8 +194,8 @@ def say_finished(recipe: Recipe, run: Run, console: Console) -> None:
     say(run, console)
 
 
-def _shown(recipe: Recipe, pairs: Pairs) -> Sequence[Pair]:
-    return pairs.held_out[: recipe.evaluation.generations]
+def _shown(recipe: Recipe, held: Sequence[Pair]) -> Sequence[Pair]:
+    return held[: recipe.evaluation.generations]
 
 
 def _asked(recipe: Recipe) -> list[HeldOutPrompt]:

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import Trainer, TrainerState
 
 from kalign import files
 from kalign.errors import NumericError
+from kalign.training import divided
 
 
 class Steady(Trainer):
@@ -20,6 +22,24 @@ class Steady(Trainer):
         for weight in self.model.parameters():
             if weight.requires_grad:
                 weight.data = weight.data.float()
+
+    @property
+    def divided(self) -> bool:
+        """Whether no process holds the whole training: all score, answer and save together then."""
+        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
+    def keep_types(self) -> None:
+        """Let FSDP leave every number in its type, as with whole models: autocast decides what is computed in
+        bfloat16, and Accelerate's policy would round log-probs and gradients to it too."""
+        if self.is_fsdp_enabled:
+            self.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy()
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the adapter, whole; with a divided model all processes gather it, and the first writes."""
+        if not self.divided:
+            super().save_model(output_dir, _internal_call)
+            return
+        self._save(output_dir, state_dict=divided.gathered(self.model))
 
     def compute_loss(self, *arguments: Any, **options: Any) -> Any:
         """TRL's loss, refused when it is no number.
@@ -61,8 +81,11 @@ class Steady(Trainer):
 
     def restore(self, folder: Path) -> None:
         """Take weights and curves from a checkpoint, for a training that has no step left."""
-        self._load_from_checkpoint(str(folder))
         self.state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
+        if self.divided:
+            self._prepare_for_training(self.state.max_steps, None, str(folder))  # divides, then loads
+        else:
+            self._load_from_checkpoint(str(folder))
 
     def create_model_card(self, *arguments: Any, **options: Any) -> None:
         """Write none: TRL's card would say less than the run folder does."""

@@ -95,6 +95,7 @@ class PairTrainer(Steady, DPOTrainer):
     def __init__(self, *arguments: Any, order: StepOrder, share_prefix: bool = True, **options: Any) -> None:
         self.order = order
         super().__init__(*arguments, **options)
+        self.keep_types()
         base = self.model.get_base_model()
         self.stock_because = shared_prefix.why_not(base) if share_prefix else "trainer.shared_prefix=false"
         if self.stock_because is None:

@@ -57,7 +57,7 @@ def test_fine_tuning_learns_the_own_culture_and_leaves_the_other(document: dict[
     assert mean(document, "sft", "other") <= mean(document, "base", "other") - 0.2
     assert document["seeds"][0]["changes"]["sft"]["own"]["p@5_top5"]["low"] > 0.2
     assert document["seeds"][0]["changes"]["sft"]["contrast"]["p@5_top5"]["low"] > 0.2
-    assert mean(document, "sft", name="format_rate") >= 0.95
+    assert mean(document, "sft", name="format_rate") >= 0.85
 
 
 @pytest.mark.slow

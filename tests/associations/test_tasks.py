@@ -25,7 +25,7 @@ def test_cues_are_split_by_themselves_so_no_culture_leaks_into_another() -> None
 
 
 def test_every_copy_holds_a_share_of_the_associates_in_the_order_of_their_counts() -> None:
-    made = tasks.examples(recipe("associations.copies_per_cue=9"))
+    made = tasks.examples(recipe("associations.copies_per_cue=9", "associations.subset_share=0.7"))
     counts = norms.read("bundled:hill", Associations()).counts
     held_out = {example.group for example in made.held_out}
     seen = set()

@@ -1,3 +1,4 @@
+import importlib.util
 import shlex
 from collections.abc import Callable
 
@@ -32,8 +33,8 @@ def test_the_line_is_printed_and_is_one_that_a_user_could_type(kalign_here: Kali
 
 REFUSED = {
     "launch=dpd": "did you mean ddp?",
-    "launch=fsdp2": "use launch=ddp, with adapter=qlora",
-    "launch=zero3 adapter=qlora": "use launch=ddp",
+    "launch=fsdp2 adapter=qlora": "use adapter=lora, or launch=ddp",
+    "launch=zero3 adapter=qlora": "use adapter=lora, or launch=ddp",
     "ranks=2": "give launch=ddp too",
     "launch=single ranks=2": "use launch=ddp",
     "launch=ddp ranks=3": "pairs_per_step=16 is no multiple of 24",
@@ -48,6 +49,30 @@ def test_what_cannot_work_is_refused_before_anything_starts_with_what_does(
     assert refused.returncode == 2
     assert REFUSED[words] in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["fsdp2", "zero2", "zero3"])
+def test_the_line_of_a_divided_model_is_printed_and_only_run_where_it_can_be(
+    name: str, kalign_here: Kalign
+) -> None:
+    words = ["train", "recipe=tiny", "adapter=lora", "trainer.pairs_per_step=128", f"launch={name}"]
+    shown = kalign_here(*words, "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert f"launch/{name}.yaml --num_processes 2" in shown.stderr
+    refused = kalign_here(*words, "ranks=16")  # more devices than a machine has; the step still divides
+    assert refused.returncode == 2
+    said = refused.stderr.splitlines()[-1]
+    if name.startswith("zero") and importlib.util.find_spec("deepspeed") is None:
+        assert "pip install 'kalign[deepspeed]'" in said
+    else:
+        assert "divides the model among 16 accelerators, and this machine has" in said
+
+
+def test_other_methods_are_not_divided(kalign_here: Kalign) -> None:
+    refused = kalign_here(
+        "train", "recipe=tiny", "method=sft", "data=associations", "launch=fsdp2", "--dry-run"
+    )
+    assert (refused.returncode, "use launch=ddp" in refused.stderr) == (2, True), refused.stderr
 
 
 def test_a_launch_inside_a_launch_is_refused(kalign_here: Kalign) -> None:

@@ -28,6 +28,7 @@ def test_every_row_of_click_is_read() -> None:
 
 
 @here
+@pytest.mark.slow
 def test_click_has_the_harness_own_score_exactly(
     trained: Trained, kalign_here: Callable[..., Result], tmp_path: Path
 ) -> None:

@@ -54,6 +54,15 @@ def test_curves_run_through_their_points_between_round_ticks() -> None:
     assert "nothing was recorded" in pages.curves({"loss": []}, x="step", y="loss")
 
 
+def test_parallel_lines_stand_by_size_and_none_at_the_bottom() -> None:
+    made = pages.parallel(["a", EVIL, "c"], {"rate": [0.1, 0.5, None], "kind": ["x", "y", "x"]}, by="rate")
+    lines = [line.split() for line in re.findall(r'points="([^"]+)"', made)]
+    first, second, none = (float(line[0].split(",")[1]) for line in lines)
+    assert second < first == none  # SVG counts downwards
+    assert lines[0][1] == lines[2][1] != lines[1][1]
+    assert "<script" not in made
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -61,6 +70,8 @@ def test_curves_run_through_their_points_between_round_ticks() -> None:
         (lambda: pages.bars(["a"], {"x": [-1.0]}), "start at 0"),
         (lambda: pages.bars([], {str(n): [] for n in range(7)}), "7 series"),
         (lambda: pages.curves({"x": [(0, float("nan"))]}, x="a", y="b"), "not finite"),
+        (lambda: pages.parallel(["a"], {"x": [1]}, by="x"), "two axes"),
+        (lambda: pages.parallel(["a"], {"x": [1], "y": []}, by="x"), "y has not one value"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(wrong, message: str) -> None:  # type: ignore[no-untyped-def]

@@ -1,10 +1,6 @@
 """The local provider: a real server around the bundled model, which comes, answers and goes."""
 
 import os
-import subprocess
-import sys
-import time
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,26 +56,3 @@ def test_a_server_that_dies_says_why_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match=said) as wrong, started([load(f"local:{folder}")]):
         pass
     assert "\n" not in str(wrong.value)
-
-
-@pytest.mark.slow
-def test_a_server_ends_with_the_process_that_started_it_even_by_kill(tmp_path: Path) -> None:
-    code = (
-        "import sys; from kalign.providers import load; from kalign.providers.local import started\n"
-        "with started([load('local')]) as [local]: print(local.base_url, flush=True); sys.stdin.read()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    address = process.stdout.readline().strip()
-    assert urllib.request.urlopen(f"{address.removesuffix('/v1')}/health", timeout=5).status == 200
-    process.kill()
-    process.communicate()
-    for _ in range(50):
-        try:
-            urllib.request.urlopen(f"{address.removesuffix('/v1')}/health", timeout=5).close()
-        except OSError:
-            return
-        time.sleep(0.2)
-    pytest.fail("the server is still there")

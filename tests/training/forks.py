@@ -133,7 +133,8 @@ def main() -> None:
         codes = []
         for child in children:
             codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-            if codes[-1] == -signal.SIGKILL:
+            stopped = any(hit["signal"] == "SIGSTOP" for hit in job["hits"])
+            if codes[-1] == -signal.SIGKILL or stopped:
                 for other in children[len(codes) :]:  # what a launcher does when one rank dies
                     os.kill(other, signal.SIGKILL)
         files = int(Path(job["report"]).read_text()) if Path(job["report"]).exists() else None

@@ -9,10 +9,18 @@ from kalign.training import arguments
 def test_processes_that_do_not_find_each_other_are_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
-    assert arguments.connected().num_processes == 1
+    recipe = compose.load(["recipe=tiny"])
+    assert arguments.connected(recipe).num_processes == 1
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="2 processes were started, but 1 take part"):
-        arguments.connected()
+        arguments.connected(recipe)
+
+
+def test_a_training_that_was_to_be_divided_and_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    arguments.require_divided("FSDP")
+    with pytest.raises(ConfigError, match="asks for FSDP and Accelerate made MULTI_CPU of it"):
+        arguments.require_divided("MULTI_CPU")
 
 
 def test_the_number_of_devices_changes_the_accumulation_and_never_the_step(

@@ -158,6 +158,8 @@ def test_two_processes_learn_what_one_learns(kalign: Kalign, short: list[str]) -
     run = only_run(Path("two"))
     sealed = json.loads((run / "checkpoints/checkpoint-4/manifest.json").read_text(encoding="utf-8"))
     assert sealed["world_size"] == 2
+    pace = json.loads((run / "result.json").read_text(encoding="utf-8"))["pace"]
+    assert (pace["ranks"], pace["distributed"]) == (2, "MULTI_CPU")
     compared = 0
     for alone, together in zip(history(one), history(run), strict=True):
         for key in (

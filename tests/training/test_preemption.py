@@ -81,6 +81,27 @@ def test_a_signal_costs_nothing_but_time(ranks: int, tiny: list[str]) -> None:
         assert again["codes"] == [0] * ranks, (moment, again["said"])
         assert weights(f"hit{number}") == weights("whole"), moment
         assert curves(f"hit{number}") == curves("whole"), moment
+        pace = json.loads((only_run(Path(f"hit{number}")) / "result.json").read_text(encoding="utf-8"))[
+            "pace"
+        ]
+        assert (pace["ranks"], pace["distributed"]) == (ranks, "NO" if ranks == 1 else "MULTI_CPU")
+
+
+@pytest.mark.parametrize("signal", ["SIGKILL", "SIGSTOP"])
+def test_a_process_that_dies_or_stands_still_ends_the_others_and_costs_nothing(
+    signal: str, tiny: list[str]
+) -> None:
+    words = [*tiny, "trainer.save_steps=1", "trainer.ddp_timeout=8"]
+    lost = {"point": ["step", 2], "signal": signal, "rank": 1}
+    whole, hit, again = jobs(
+        job(words, "whole", 2),
+        job(words, "hit", 2, lost),
+        job([*words[:-1], "trainer.ddp_timeout=60"], "hit", 2),
+    )
+    assert whole["codes"] == again["codes"] == [0, 0], (whole["said"], again["said"])
+    assert (hit["codes"][0], hit["codes"][1]) == (75, -9), hit["said"]
+    assert "another process of this training ended, or stood still" in hit["said"][0]
+    assert weights("hit") == weights("whole")
 
 
 def words_for_kills(words: list[str]) -> list[str]:

@@ -289,7 +289,10 @@ def test_weights_without_an_identity_are_never_stored(small_model: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_sweep_scores_the_reference_once(kalign_here: Kalign, short: list[str]) -> None:
+def test_a_sweep_scores_the_reference_once(
+    kalign_here: Kalign, short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # nothing that another test has scored
     ahead = kalign_here("reference", *short)
     assert ahead.returncode == 0, ahead.stderr[-2000:]
     assert "40 pairs scored, 0 reused" in ahead.stdout

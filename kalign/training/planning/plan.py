@@ -44,6 +44,7 @@ def plan(recipe: Recipe, words: Words) -> dict[str, Any]:
         DataError: a row is malformed.
     """
     profile = launch.profile(words.launch, words.ranks)
+    launch.require_divisible(recipe, profile)
     accumulation = recipe.trainer.accumulation(profile.ranks)
     located = loading.locate(recipe.model)
     config, known_from = shapes.configuration(recipe.model, located)

@@ -1,0 +1,111 @@
+"""Personal data in texts: what it looks like where the pack is at home, and masking it.
+
+Numbers that belong to a pack's institutions are nobody's private ones and stay.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kalign.errors import DataError
+from kalign.packs import shapes
+from kalign.packs.shapes import Content, Finding, Key, Shape
+
+if TYPE_CHECKING:
+    from kalign.packs.pack import Pack
+
+FILE = "privacy.yaml"
+PATTERN: Shape = {
+    "name": Key(kind="text"),
+    "pattern": Key(kind="text"),
+    "mask": Key(kind="text"),
+    "check": Key(kind="checksum", required=False),
+}
+SHAPE: Shape = {"patterns": Key(kind=PATTERN, many=True)}
+# What is private in every country; a pack's own patterns come first
+EMAIL = {"name": "email", "pattern": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", "mask": "[e-mail]"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """One kind of personal data; `check` says which of what looks like it really is."""
+
+    name: str
+    pattern: re.Pattern[str]
+    mask: str
+    check: Mapping[str, Any] | None = None
+
+    def is_private(self, found: str) -> bool:
+        """Whether the check digit fits, where there is one."""
+        if self.check is None:
+            return True
+        *digits, last = [int(letter) for letter in found if letter.isdigit()]
+        weights = self.check["weights"]
+        if len(digits) != len(weights):
+            return False
+        total = sum(digit * weight for digit, weight in zip(digits, weights, strict=True))
+        return bool((self.check["from"] - total % self.check["modulus"]) % 10 == last)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mask:
+    """What is masked in the texts of a pack."""
+
+    patterns: tuple[Pattern, ...]
+    public: frozenset[str]  # numbers of institutions, as digits
+
+    def __call__(self, text: str) -> tuple[str, list[str]]:
+        """The text without personal data, and the name of each thing that was masked."""
+        found: list[str] = []
+
+        def masked(match: re.Match[str], pattern: Pattern) -> str:
+            digits = "".join(letter for letter in match[0] if letter.isdigit())
+            if digits in self.public or not pattern.is_private(match[0]):
+                return match[0]
+            found.append(pattern.name)
+            return pattern.mask
+
+        for pattern in self.patterns:
+            text = pattern.pattern.sub(lambda match, pattern=pattern: masked(match, pattern), text)  # type: ignore[misc]
+        return text, found
+
+
+def read(pack: "Pack") -> Mask:
+    """The masking of a pack; e-mail addresses alone, where it has no such file.
+
+    Raises:
+        DataError: the file is not what it should be.
+    """
+    entries: list[Content] = []
+    if (pack.folder / FILE).is_file():
+        entries = shapes.required(pack.folder, FILE, SHAPE, language=pack.language)["patterns"]
+        shapes.raise_first(list(faults(entries)), pack.folder)
+    phones = (
+        number
+        for office in pack.institutions.values()
+        for number in (office.phone, *office.former_phones)
+        if number
+    )
+    public = frozenset("".join(letter for letter in number if letter.isdigit()) for number in phones)
+    return Mask(patterns=tuple(_patterns([*entries, EMAIL])), public=public)
+
+
+def faults(entries: Iterable[Content]) -> Iterator[Finding]:
+    """Patterns that are no regular expressions."""
+    for number, entry in enumerate(entries):
+        try:
+            list(_patterns([entry]))
+        except DataError as wrong:
+            yield Finding(
+                f"{FILE}: patterns[{number}]", str(wrong), "write a regular expression in single quotes"
+            )
+
+
+def _patterns(entries: Iterable[Content]) -> Iterator[Pattern]:
+    for entry in entries:
+        try:
+            compiled = re.compile(entry["pattern"], re.ASCII)
+        except re.error as wrong:
+            raise DataError(f"{entry['name']} has no regular expression: {wrong}") from wrong
+        yield Pattern(name=entry["name"], pattern=compiled, mask=entry["mask"], check=entry.get("check"))

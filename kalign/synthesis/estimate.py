@@ -1,0 +1,132 @@
+"""A dry run: how many calls, tokens and dollars each role may take, before anything is sent."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from kalign.judging import Rubric
+from kalign.providers import Provider, Request, Sampling
+from kalign.providers.reading import prompt_tokens
+from kalign.records import Message
+from kalign.synthesis.cast import Cast, name
+from kalign.synthesis.settings import Pipeline
+from kalign.synthesis.texts import Texts
+
+WORDS = "x" * 240  # stands for a prompt
+ANSWER = WORDS * 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What one model would be asked in one role, in the first wave.
+
+    `least`: every first try succeeds; `most`: every seed uses all its tries; nothing is dropped in both.
+    Tokens and cost are those of `most`, and rather too high.
+    """
+
+    role: str
+    model: str
+    least: int
+    most: int
+    tokens_in: int
+    tokens_out: int
+    cost: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A role of one model: how often it is asked, and what such a request looks like."""
+
+    role: str
+    provider: Provider
+    least: int
+    most: int
+    examples: Sequence[Request]
+
+
+def lines(pipeline: Pipeline, cast: Cast, texts: Texts, panel: Sampling) -> list[Line]:
+    """One line for each role and model."""
+    seeds = math.ceil(pipeline.size * pipeline.seeds.surplus)
+    parts = [*_seeds(pipeline, cast, texts, seeds), *_attack(pipeline, cast, texts, seeds)]
+    parts += [*_respond(pipeline, cast, texts, seeds), *_panel(cast, texts, seeds, panel)]
+    return [_line(part) for part in parts]
+
+
+def _seeds(pipeline: Pipeline, cast: Cast, texts: Texts, seeds: int) -> Iterator[_Part]:
+    most = seeds * (1 + pipeline.seeds.regenerations)
+    request = _chat(cast.writer, texts.writer(), WORDS * 2, pipeline.sampling.writer)
+    yield _Part(role="writer", provider=cast.writer, least=seeds, most=most, examples=[request])
+    if pipeline.seeds.check_category:
+        yield _judge(pipeline, cast, "category judge", [texts.category], seeds, seeds)
+
+
+def _attack(pipeline: Pipeline, cast: Cast, texts: Texts, seeds: int) -> Iterator[_Part]:
+    tries, samples = pipeline.attack.tries, pipeline.attack.samples
+    rewriting = [
+        _chat(cast.attacker, texts.attacker(one), WORDS, pipeline.sampling.attacker)
+        for one in pipeline.attack.strategies
+    ]
+    yield _Part(role="attacker", provider=cast.attacker, least=seeds, most=seeds * tries, examples=rewriting)
+    least, most = seeds * samples, seeds * tries * samples
+    asking = [_chat(cast.target, "", WORDS, pipeline.sampling.target)]
+    yield _Part(role="target", provider=cast.target, least=least, most=most, examples=asking)
+    rubrics = [texts.harm(kind) for kind in _kinds(texts)]
+    yield _judge(pipeline, cast, "response judge", rubrics, least, most)
+
+
+def _respond(pipeline: Pipeline, cast: Cast, texts: Texts, seeds: int) -> Iterator[_Part]:
+    rubrics = [texts.query(kind) for kind in _kinds(texts)]
+    yield _judge(pipeline, cast, "query judge", rubrics, seeds, seeds)
+    count, categories = pipeline.respond.candidates, [one.id for one in texts.pack.taxonomy.categories]
+    for place, generator in enumerate(cast.generators[:count]):
+        calls = seeds * len(range(place, count, len(cast.generators)))
+        examples = [
+            _chat(generator, texts.generator(category), WORDS, pipeline.sampling.generator)
+            for category in categories
+        ]
+        yield _Part(role="generator", provider=generator, least=calls, most=calls, examples=examples)
+    rubrics = [texts.answer(category) for category in categories]
+    yield _judge(pipeline, cast, "answer judge", rubrics, seeds * count, seeds * count)
+
+
+def _panel(cast: Cast, texts: Texts, seeds: int, sampling: Sampling) -> Iterator[_Part]:
+    rubrics = [texts.filter(one.id) for one in texts.pack.taxonomy.categories]
+    for judge in cast.panel:
+        asked = {"prompt": WORDS, "chosen": ANSWER, "rejected": ANSWER}
+        examples = [rubric.request(judge, asked, sampling=sampling) for rubric in rubrics]
+        yield _Part(role="panel", provider=judge, least=seeds, most=seeds, examples=examples)
+
+
+def _judge(
+    pipeline: Pipeline, cast: Cast, role: str, rubrics: Sequence[Rubric], least: int, most: int
+) -> _Part:
+    data = {"request": WORDS, "response": ANSWER}
+    examples = [rubric.request(cast.judge, data, sampling=pipeline.sampling.judge) for rubric in rubrics]
+    return _Part(role=role, provider=cast.judge, least=least, most=most, examples=examples)
+
+
+def _kinds(texts: Texts) -> list[str]:
+    """One type of each category."""
+    return [texts.pack.taxonomy.leaves(one.id)[0].id for one in texts.pack.taxonomy.categories]
+
+
+def _line(part: _Part) -> Line:
+    each = sum(prompt_tokens(request) for request in part.examples) / len(part.examples)
+    tokens_in = math.ceil(part.most * each)
+    tokens_out = part.most * (part.examples[0].settings.max_tokens or 0)
+    return Line(
+        role=part.role,
+        model=name(part.provider),
+        least=part.least,
+        most=part.most,
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
+        cost=part.provider.cost(tokens_in, tokens_out),
+    )
+
+
+def _chat(provider: Provider, told: str, said: str, sampling: Sampling) -> Request:
+    turns = [Message(role="system", content=told)] if told else []
+    return Request(
+        provider=provider, messages=(*turns, Message(role="user", content=said)), sampling=sampling
+    )

@@ -1,0 +1,176 @@
+"""The folder of one pipeline: private, bound to its settings, and aware of what is the user's own in it.
+
+synth/ko_dpo-1a2b3c4d/
+    pipeline.json    what was asked for
+    ledger.sqlite    every answer of every model
+    plan.json        how many seeds of each type each wave draws
+    seeds.jsonl attacks.jsonl responses.jsonl judged.jsonl    what each stage made, dropped rows included
+    triplets.jsonl triplets.parquet README.md                 the data set and its card
+    state.json report.html                                    the account of it
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kalign import files, runs
+from kalign.errors import ConfigError, DataError, IntegrityError
+from kalign.synthesis import rows
+
+STAGES = ("seeds", "attack", "respond", "judge", "triplets")
+FILES = {
+    "seeds": "seeds.jsonl",
+    "attack": "attacks.jsonl",
+    "respond": "responses.jsonl",
+    "judge": "judged.jsonl",
+}
+SHARDS = "shards"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The paths in it."""
+
+    path: Path
+
+    @property
+    def asked(self) -> Path:
+        """What was asked for."""
+        return self.path / "pipeline.json"
+
+    @property
+    def ledger(self) -> Path:
+        """Every answer of every model."""
+        return self.path / "ledger.sqlite"
+
+    @property
+    def plan(self) -> Path:
+        """How many seeds of each type each wave draws."""
+        return self.path / "plan.json"
+
+    @property
+    def state(self) -> Path:
+        """Which files kalign wrote, and what each stage asked."""
+        return self.path / "state.json"
+
+    @property
+    def review(self) -> Path:
+        """What people decided."""
+        return self.path / "review.json"
+
+    def of(self, stage: str) -> Path:
+        """The file that a stage writes."""
+        return self.path / FILES[stage]
+
+    def shard(self, which: int, of: int) -> "Folder":
+        """The folder of one shard."""
+        return Folder(self.path / SHARDS / f"{which}-of-{of}")
+
+    def shards(self) -> list[Path]:
+        """The ledgers of all shards."""
+        return sorted(self.path.glob(f"{SHARDS}/*/ledger.sqlite"))
+
+    def noted(self) -> dict[str, Any]:
+        """What each stage noted of itself."""
+        return _json(self.state)
+
+    def note(self, stage: str, content: Mapping[str, Any]) -> None:
+        """Keep what a stage says of itself."""
+        files.write_json(self.state, {**self.noted(), stage: dict(content)})
+
+    def is_own(self, stage: str) -> bool:
+        """Whether a stage's file is the user's: it is there, and kalign did not write it so."""
+        path = self.of(stage)
+        if not path.is_file():
+            return False
+        return files.sha256(path) not in self.noted().get(stage, {}).get("sha256", [])
+
+    def require_not_own(self, stage: str) -> None:
+        """Refuse to write over what is the user's.
+
+        Raises:
+            ConfigError: the stage's file is.
+        """
+        if self.is_own(stage):
+            raise ConfigError(
+                f"{self.of(stage)} is not what kalign wrote, so it is not written over; move it away to make "
+                "it anew"
+            )
+
+    def write(self, stage: str, records: Sequence[Any], content: Mapping[str, Any]) -> None:
+        """Write a stage's file, so that it is known as kalign's even when killed in between.
+
+        Raises:
+            ConfigError: the file there is the user's own.
+        """
+        path = self.of(stage)
+        self.require_not_own(stage)
+        draft = self.path / f".{stage}.draft.jsonl"
+        rows.write(draft, records)
+        known = self.noted().get(stage, {}).get("sha256", [])
+        hashes = list(dict.fromkeys([*known, files.sha256(draft)]))
+        self.note(stage, {**content, "sha256": hashes[-20:]})
+        draft.replace(path)
+        files.flush(self.path)
+
+    def read(self, stage: str, kind: type[Any]) -> list[Any]:
+        """The records of a stage.
+
+        Raises:
+            ConfigError: it has not run yet.
+            DataError: its file is not what it should be.
+        """
+        path = self.of(stage)
+        if not path.is_file():
+            raise ConfigError(
+                f"{path} is missing; run 'kalign synth {stage}' first, or put your own file there"
+            )
+        return rows.read(path, kind)
+
+
+@contextlib.contextmanager
+def private() -> Iterator[None]:
+    """Whatever is written meanwhile is for the user's eyes only."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def require_same(folder: Folder, determining: Mapping[str, Any], accepted: Collection[str]) -> None:
+    """Refuse to go on in a folder that was made with other settings.
+
+    Raises:
+        IntegrityError: a setting differs, and is not accepted.
+    """
+    before = _json(folder.asked).get("determining")
+    if before is None:
+        return
+    now = json.loads(runs.canonical(determining))
+    changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    if left := [key for key in changed if key not in accepted]:
+        details = "; ".join(f"{key} was {before.get(key)!s:.60}, is {now.get(key)!s:.60}" for key in left)
+        raise IntegrityError(
+            f"{folder.path} was made with other settings: {details}; give another out=, or --accept-change "
+            f"{left[0]} to make its files anew (answers to equal questions are kept)"
+        )
+
+
+def asked(folder: Folder) -> dict[str, Any]:
+    """The words and the day that a folder was made with; empty, where it is new."""
+    return _json(folder.asked)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as wrong:
+        raise DataError(f"{path} is no JSON; remove it to start anew") from wrong
+    return content if isinstance(content, dict) else {}

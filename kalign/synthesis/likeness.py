@@ -1,0 +1,77 @@
+"""Which prompts are one: equal without spaces and marks, or alike by MinHash; what nothing may be like."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from datasketch import MinHash, MinHashLSH
+
+PERMUTATIONS = 128
+GRAM = 3  # letters: a syllable script says as much in three as an alphabet in seven
+MARKS = re.compile(r"[\W_]+")
+
+
+def normal(text: str) -> str:
+    """The letters and digits of a text, in one case and width: texts that differ in spaces and marks are one.
+
+    >>> normal("How  much?") == normal("how MUCH")
+    True
+    """
+    return MARKS.sub("", unicodedata.normalize("NFKC", text).casefold())
+
+
+class Likeness:
+    """Prompts by id, in the order in which they came; the first of two that are alike stays.
+
+    Args:
+        similarity: Jaccard similarity of their runs of letters from which two are alike.
+        gram_length: characters of a run that a prompt may not share with what is held out.
+    """
+
+    def __init__(self, similarity: float, *, gram_length: int) -> None:
+        self._similarity = similarity
+        self._gram_length = gram_length
+        self._exact: dict[str, str] = {}
+        self._index = MinHashLSH(threshold=min(similarity, 1.0), num_perm=PERMUTATIONS)
+        self._sketches: dict[str, MinHash] = {}
+        self._runs: set[str] = set()
+        self._held_out: set[str] = set()
+
+    def hold_out(self, prompts: Iterable[str]) -> None:
+        """Remember prompts that nothing may be like."""
+        for prompt in prompts:
+            self._held_out.add(normal(prompt))
+            self._runs.update(_runs(prompt, self._gram_length))
+
+    def fault(self, prompt: str) -> str:
+        """Why a prompt may not be taken: held_out, duplicate or near_duplicate; empty if it may."""
+        text = normal(prompt)
+        if text in self._held_out or not self._runs.isdisjoint(_runs(prompt, self._gram_length)):
+            return "held_out"
+        if text in self._exact:
+            return "duplicate"
+        sketch = _sketch(text)
+        near = self._index.query(sketch)
+        alike = any(self._sketches[name].jaccard(sketch) >= self._similarity for name in near)
+        return "near_duplicate" if alike else ""
+
+    def take(self, name: str, prompt: str) -> None:
+        """Remember a prompt that was taken."""
+        text = normal(prompt)
+        if text not in self._exact:
+            self._exact[text] = name
+            sketch = _sketch(text)
+            self._sketches[name] = sketch
+            self._index.insert(name, sketch)
+
+
+def _sketch(text: str) -> MinHash:
+    sketch = MinHash(num_perm=PERMUTATIONS, seed=1)
+    grams: Sequence[str] = [text[at : at + GRAM] for at in range(max(1, len(text) - GRAM + 1))]
+    sketch.update_batch([gram.encode() for gram in sorted(set(grams))])
+    return sketch
+
+
+def _runs(prompt: str, length: int) -> set[str]:
+    spaced = " ".join(prompt.split())
+    return {spaced[at : at + length] for at in range(len(spaced) - length + 1)}

@@ -1,0 +1,312 @@
+"""The stages one after another, or one of them: settings, folder, ledger and servers around them."""
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from kalign import files, runs
+from kalign.config import words as plain
+from kalign.errors import ConfigError, DataError
+from kalign.judging import Panel, quorum
+from kalign.providers import Engine
+from kalign.providers.local import started
+from kalign.records import Attack, Judged, Response, Seed
+from kalign.synthesis import (
+    attack,
+    card,
+    estimate,
+    folder,
+    judge,
+    report,
+    respond,
+    review,
+    seeds,
+    settings,
+    texts,
+    triplets,
+)
+from kalign.synthesis.allocation import planned
+from kalign.synthesis.cast import Cast, cast, name, require_licences
+from kalign.synthesis.folder import STAGES, Folder
+from kalign.synthesis.settings import Pipeline
+from kalign.synthesis.texts import Texts
+from kalign.synthesis.triplets import Selection
+from kalign.synthesis.work import Work
+
+RECORDS: Mapping[str, type[Any]] = {"seeds": Seed, "attack": Attack, "respond": Response, "judge": Judged}
+MAKE: Mapping[str, Callable[[Work, Any], Sequence[Any]]] = {
+    "attack": attack.run,
+    "respond": respond.run,
+    "judge": judge.run,
+}
+BEFORE = {"attack": "seeds", "respond": "attack", "judge": "respond", "triplets": "judge"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the command line asked for."""
+
+    words: tuple[str, ...]
+    stage: str | None = None  # None: all of them
+    out: Path | None = None
+    shard: tuple[int, int] = (0, 1)
+    offline: bool = False
+    accept_change: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A composed pipeline, before anything is sent."""
+
+    pipeline: Pipeline
+    panel: Panel
+    cast: Cast
+    texts: Texts
+    folder: Folder
+    words: tuple[str, ...]
+
+    def estimate(self) -> list[estimate.Line]:
+        """What the first wave takes."""
+        return estimate.lines(self.pipeline, self.cast, self.texts, self.panel.sampling)
+
+    def determining(self) -> dict[str, Any]:
+        """What decides the triplets: settings, panel, models, and the pack's files."""
+        panel = {f"judge.{key}": value for key, value in runs.flat(asdict(self.panel)).items()}
+        models = {f"models.{role}": model for role, model in _numbered(self.cast.identified())}
+        pack = {"pack_sha256": files.sha256(self.texts.pack.folder)}
+        return {**self.pipeline.determining(), **panel, **models, **pack}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What came of it."""
+
+    folder: Path
+    funnel: list[dict[str, Any]]
+    short: dict[str, int]  # missing rows by domain
+    own: list[str] = field(default_factory=list)  # stages whose file is the user's
+    kin: list[str] = field(default_factory=list)  # families that judge what they wrote themselves
+
+
+def plan(wanted: Wanted) -> Plan:
+    """Compose and check what was asked for; a folder that exists brings the words it was made with.
+
+    Raises:
+        ConfigError: a word, a role or a licence does not allow it.
+        IntegrityError: the folder was made with other settings.
+    """
+    before = folder.asked(Folder(wanted.out)) if wanted.out else {}
+    given = {word.partition("=")[0] for word in wanted.words}
+    kept = [word for word in before.get("words", []) if word.partition("=")[0] not in given]
+    words = (*kept, *wanted.words)
+    pipeline, panel = settings.load(words)
+    as_of = pipeline.as_of or before.get("as_of") or str(date.today())
+    pipeline = replace(pipeline, as_of=as_of)
+    played = cast(pipeline, panel)
+    require_licences(played, pipeline.accept_licence_of)
+    told = texts.of(pipeline.pack, plain.day("as_of", as_of))
+    made = Plan(pipeline=pipeline, panel=panel, cast=played, texts=told, folder=Folder(Path()), words=words)
+    quorum.needed(panel.rule, len(played.panel))
+    label = f"{pipeline.name}-{runs.fingerprint(made.determining())[:8]}"
+    place = Folder(wanted.out or Path("synth") / label)
+    folder.require_same(place, made.determining(), wanted.accept_change)
+    return replace(made, folder=place)
+
+
+def run(wanted: Wanted) -> Done:
+    """Run the pipeline, or one stage of it.
+
+    Raises:
+        Interrupted: something is left for the next run of the same command.
+        DataError: a judge answered too little, or nothing came out at all.
+    """
+    asked = plan(wanted)
+    whole = asked.folder
+    place = whole if wanted.shard[1] == 1 else whole.shard(*wanted.shard)
+    with folder.private():
+        place.path.mkdir(parents=True, exist_ok=True)
+        _remember(whole, asked)
+        with _working(asked, place, wanted) as work:
+            if wanted.shard[1] > 1:
+                for stage in STAGES[:-1]:
+                    _stage(work, place, whole, stage)
+                return _so_far(work, place)
+            if wanted.stage is None:
+                return _all(work, place)
+            if wanted.stage != "triplets":
+                place.require_not_own(wanted.stage)
+                _stage(work, place, whole, wanted.stage)
+                return _so_far(work, place)
+            place.read("judge", Judged)
+            rows = report.made(place)
+            _require_coverage(work, place, rows)
+            return _finish(work, place, rows, _selection(work, place, rows))
+
+
+@contextlib.contextmanager
+def _working(asked: Plan, place: Folder, wanted: Wanted) -> Iterator[Work]:
+    """A work with an open engine, and servers where models are local."""
+    with contextlib.ExitStack() as running:
+        played = asked.cast.identified()
+        if not wanted.offline and wanted.stage != "triplets":
+            played = asked.cast.served(running.enter_context(started(asked.cast.all)))
+        engine = running.enter_context(
+            Engine(place.ledger, budget=asked.pipeline.budget, offline=wanted.offline)
+        )
+        if wanted.shard[1] == 1 and (ledgers := place.shards()):
+            engine.ledger.merge(ledgers)
+        yield Work(
+            pipeline=asked.pipeline,
+            panel=asked.panel,
+            cast=played,
+            pack=asked.texts.pack,
+            texts=asked.texts,
+            engine=engine,
+            on=asked.texts.on,
+            shard=wanted.shard,
+        )
+
+
+def _so_far(work: Work, place: Folder) -> Done:
+    own = [stage for stage in STAGES[:-1] if place.is_own(stage)]
+    funnel = report.funnel(report.made(place), None)
+    return Done(folder=place.path, funnel=funnel, short={}, own=own, kin=work.cast.kin)
+
+
+def _all(work: Work, place: Folder) -> Done:
+    """Every stage, and again with more seeds for what is short, as often as there may be waves."""
+    while True:
+        for stage in STAGES[:-1]:
+            _stage(work, place, place, stage)
+        rows = report.made(place)
+        _require_coverage(work, place, rows)
+        selection = _selection(work, place, rows)
+        waves = _waves(work, place)
+        further = triplets.more(selection, work.pipeline.seeds.surplus)
+        if not further or len(waves) >= work.pipeline.waves or place.is_own("seeds"):
+            return _finish(work, place, rows, selection)
+        files.write_json(place.plan, [*waves, further])
+
+
+def _stage(work: Work, place: Folder, whole: Folder, stage: str) -> None:
+    """Make one stage's file, unless it is the user's own."""
+    if place.is_own(stage):
+        return
+    work.account.clear()
+    started_at = time.monotonic()
+    records: Sequence[Any]
+    if stage == "seeds":
+        records = seeds.run(work, _waves(work, whole))
+    else:
+        before = place.read(BEFORE[stage], RECORDS[BEFORE[stage]])
+        records = MAKE[stage](work, before)
+    account = {f"{role}|{model}": asdict(asked) for (role, model), asked in work.account.items()}
+    seconds = time.monotonic() - started_at
+    place.write(stage, records, {"account": account, "seconds": round(seconds, 1), "rows": len(records)})
+
+
+def _waves(work: Work, place: Folder) -> list[dict[str, int]]:
+    """How many seeds of each type each wave draws: the first is even, the others are what was short."""
+    if place.plan.is_file():
+        waves: list[dict[str, int]] = json.loads(place.plan.read_text(encoding="utf-8"))
+        return waves
+    first = planned(math.ceil(work.pipeline.size * work.pipeline.seeds.surplus), work.pack.taxonomy)
+    files.write_json(place.plan, [first])
+    return [first]
+
+
+def _require_coverage(work: Work, place: Folder, rows: report.Made) -> None:
+    """Refuse a panel that answered too little, after a report that shows it.
+
+    Raises:
+        DataError: a judge did not validly answer enough.
+    """
+    try:
+        judge.require_coverage(work, rows["judge"])
+    except DataError:
+        report.write(work, place, rows, None)
+        raise
+
+
+def _selection(work: Work, place: Folder, rows: report.Made) -> Selection:
+    refused = review.refused(place.review)
+    return triplets.select(
+        rows["judge"],
+        work.pack.taxonomy,
+        size=work.pipeline.size,
+        likeness=work.likeness(),
+        refused=refused,
+    )
+
+
+def _finish(work: Work, place: Folder, rows: report.Made, selection: Selection) -> Done:
+    """Write the data set, its card and the report.
+
+    Raises:
+        DataError: there is not a single triplet.
+    """
+    funnel = report.funnel(rows, selection)
+    triplets.write(place.path, selection)
+    told = card.text(work.pipeline, work.panel, work.cast, work.texts, selection, funnel)
+    with files.atomic(place.path / "README.md") as partial:
+        partial.write_text(told, encoding="utf-8")
+    report.write(work, place, rows, selection)
+    if not selection.rows:
+        reasons = "; ".join(f"{one['stage']}: {one['kept']} of {one['rows']} kept" for one in funnel)
+        raise DataError(
+            f"no triplet came out of it ({reasons}); {place.path / 'report.html'} says why, and stronger "
+            "models may do better"
+        )
+    own = [stage for stage in STAGES[:-1] if place.is_own(stage)]
+    short = {name: count for name, count in selection.short(work.pack.taxonomy).items() if count}
+    return Done(folder=place.path, funnel=funnel, short=short, own=own, kin=work.cast.kin)
+
+
+def _remember(place: Folder, asked: Plan) -> None:
+    place.path.mkdir(parents=True, exist_ok=True)
+    content = {
+        "words": list(asked.words),
+        "as_of": asked.pipeline.as_of,
+        "determining": asked.determining(),
+    }
+    if folder.asked(place) != content:
+        files.write_json(place.asked, content)
+
+
+def _numbered(played: Cast) -> list[tuple[str, str]]:
+    """Each role with its model and revision, told apart by a number where several models play one."""
+    revisions = {name(one): one.revision or "" for one in played.all}
+    counts: dict[str, int] = {}
+    found = []
+    for role, model, _ in played.roles():
+        counts[role] = counts.get(role, 0) + 1
+        found.append((f"{role} {counts[role]}", f"{model}@{revisions[model]}".rstrip("@")))
+    return found
+
+
+def export_review(asked: Plan, path: Path, count: int) -> int:
+    """Write a sample for people to `path`, and return how many rows it has.
+
+    Raises:
+        ConfigError: a file stands there already, which may hold answers.
+    """
+    if path.exists():
+        raise ConfigError(f"{path} exists already, and may hold answers; give another name")
+    with folder.private():
+        rows = review.sample(asked.folder.read("judge", Judged), count)
+        review.write(path, rows)
+    return len(rows)
+
+
+def import_review(asked: Plan, path: Path) -> review.Review:
+    """Take in what people answered; the next `kalign synth triplets` leaves out what they refused."""
+    found = review.read(path, asked.folder.read("judge", Judged))
+    with folder.private():
+        files.write_json(asked.folder.review, found.as_dict())
+    return found

@@ -1,0 +1,141 @@
+"""Seeds: templates of the pack, filled by a writer with local material, checked one by one."""
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kalign.packs import seeds as templates
+from kalign.packs.seeds import Templates
+from kalign.providers import Answer
+from kalign.records import Seed
+from kalign.synthesis.work import Work, origin, whole
+
+AGAIN = ("unreadable", "foreign", "empty")  # what is worth writing once more
+LAW = "law"  # material that comes from the category's policy
+
+
+@dataclass(kw_only=True)
+class _Draw:
+    """One seed to be written: what the writer is given, and what came of it."""
+
+    id: str
+    category: str
+    type: str
+    template: str
+    given: Mapping[str, Any]
+    seed: Seed | None = field(default=None)
+
+
+def run(work: Work, waves: Sequence[Mapping[str, int]]) -> list[Seed]:
+    """A seed for each draw of each wave, in that order, so that a further wave changes none before it."""
+    draws = list(_drawn(work, waves))
+    for sample in range(1 + work.pipeline.seeds.regenerations):
+        open_ones = [draw for draw in draws if draw.seed is None or draw.seed.dropped in AGAIN]
+        if open_ones:
+            _write(work, open_ones, sample)
+    if work.pipeline.seeds.check_category:
+        _check_categories(work, [draw for draw in draws if draw.seed and not draw.seed.dropped])
+    written = [draw.seed for draw in draws if draw.seed]
+    return list(without_likes(work, written))
+
+
+def without_likes(work: Work, seeds: Sequence[Seed]) -> Iterator[Seed]:
+    """The seeds, with those dropped that are like an earlier one or like what is held out."""
+    index = work.likeness()
+    for seed in seeds:
+        if seed.dropped:
+            yield seed
+        elif fault := index.fault(seed.prompt):
+            yield replace(seed, dropped=fault)
+        else:
+            index.take(seed.id, seed.prompt)
+            yield seed
+
+
+def belongs(identity: str, shard: tuple[int, int]) -> bool:
+    """Whether an item is of a shard: decided by its id alone."""
+    return int(hashlib.sha256(identity.encode()).hexdigest()[:8], 16) % shard[1] == shard[0]
+
+
+def _drawn(work: Work, waves: Sequence[Mapping[str, int]]) -> Iterator[_Draw]:
+    written = templates.read(work.pack)
+    numbers = dict.fromkeys((one.id for one in work.pack.taxonomy.types), 0)
+    for wave in waves:
+        for kind, count in wave.items():
+            for _ in range(count):
+                draw = _draw(work, written, kind, numbers[kind])
+                numbers[kind] += 1
+                if belongs(draw.id, work.shard):
+                    yield draw
+
+
+def _draw(work: Work, written: Templates, kind: str, number: int) -> _Draw:
+    chance = random.Random(f"{work.pipeline.seed}:{kind}:{number}")
+    node = work.pack.taxonomy.by_id[kind]
+    category = work.pack.category(node.parent or kind)
+    choices = written.templates.get(kind, ())
+    template = choices[number % len(choices)] if choices else ""
+    material = {name: chance.choice(texts) for name, texts in written.material.items()}
+    laws = [text for law in work.pack.policies[category.id].laws for text in law.citations()]
+    if laws:
+        material[LAW] = chance.choice(laws)
+    blanks = templates.blanks(work.pack.taxonomy, kind)
+    given = {
+        "category": work.pack.named(category.name),
+        "type": work.pack.named(node.name),
+        "definition": (node.definition or "").strip(),
+        "template": template,
+        "blanks": {name: work.pack.named(names) for name, names in blanks.items()},
+        "material": material,
+        "variation": number,  # so that equal draws are two questions
+    }
+    return _Draw(id=f"{kind}-{number:05}", category=category.id, type=kind, template=template, given=given)
+
+
+def _write(work: Work, draws: Sequence[_Draw], sample: int) -> None:
+    requests = [
+        work.chat(
+            work.cast.writer,
+            work.texts.writer(),
+            json.dumps(draw.given, ensure_ascii=False, sort_keys=True),
+            sampling=work.pipeline.sampling.writer,
+            sample=sample,
+            about=draw.id,
+            prompt_only=True,
+        )
+        for draw in draws
+    ]
+    for draw, answer in zip(draws, work.ask("writer", requests), strict=True):
+        draw.seed = _seed(work, draw, answer)
+
+
+def _seed(work: Work, draw: _Draw, answer: Answer) -> Seed:
+    known = Seed(
+        id=draw.id,
+        category=draw.category,
+        type=draw.type,
+        prompt="",
+        template=draw.template,
+        origin=origin(answer),
+    )
+    if not answer.ok:
+        return replace(known, dropped=answer.status.value)
+    prompt, masked = work.mask(whole(answer.parsed["prompt"]))
+    seed = replace(known, prompt=prompt, masked=tuple(masked))
+    if not prompt:
+        return replace(seed, dropped="empty")
+    return replace(seed, dropped="foreign") if work.foreign(prompt) else seed
+
+
+def _check_categories(work: Work, draws: Sequence[_Draw]) -> None:
+    rubric = work.texts.category
+    asked = [(rubric, {"request": draw.seed.prompt}, draw.id) for draw in draws if draw.seed]
+    for draw, vote in zip(draws, work.votes("category judge", asked, work.cast.judge), strict=True):
+        assert draw.seed
+        if not vote.valid:
+            draw.seed = replace(draw.seed, dropped=f"category_{vote.kind.value}")
+        elif vote.verdicts["category"] != draw.category:
+            draw.seed = replace(draw.seed, dropped="other_category")

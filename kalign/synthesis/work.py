@@ -1,0 +1,181 @@
+"""What every stage works with: settings, pack, texts, cast, the engine, and an account of what was asked."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kalign import files, packs
+from kalign.errors import ConfigError, DataError
+from kalign.grounding import verify
+from kalign.grounding.refusal import UNKNOWABLE
+from kalign.grounding.verify import Grounding, Status
+from kalign.judging import Panel, Rubric, read
+from kalign.packs import privacy
+from kalign.packs.pack import Pack
+from kalign.packs.privacy import Mask
+from kalign.packs.rows import LEAST_LETTERS, LETTER
+from kalign.providers import Answer, Engine, Provider, Request, Sampling
+from kalign.records import Message, Origin, Vote
+from kalign.runs import fingerprint
+from kalign.synthesis.cast import Cast, name
+from kalign.synthesis.likeness import Likeness
+from kalign.synthesis.settings import Pipeline
+from kalign.synthesis.texts import Texts
+
+PROMPT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"prompt": {"type": "string", "minLength": 1}},
+    "required": ["prompt"],
+    "additionalProperties": False,
+}
+
+
+@dataclass(kw_only=True)
+class Asked:
+    """What one role asked of one model in one stage."""
+
+    calls: int = 0
+    statuses: dict[str, int] = field(default_factory=dict)
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float | None = 0.0
+    seconds: float = 0.0  # of all answers, one after another
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One pipeline at work; `shard` is (which, of how many)."""
+
+    pipeline: Pipeline
+    panel: Panel
+    cast: Cast
+    pack: Pack
+    texts: Texts
+    engine: Engine
+    on: date
+    shard: tuple[int, int] = (0, 1)
+    account: dict[tuple[str, str], Asked] = field(default_factory=dict)  # by role and model, of this stage
+
+    @cached_property
+    def mask(self) -> Mask:
+        """What is masked in every text that is kept."""
+        return privacy.read(self.pack)
+
+    @cached_property
+    def grounding(self) -> Grounding:
+        """The pack's tables of laws and institutions."""
+        return verify.load(self.pack.folder, self.pack.institutions.values())
+
+    def wrong_citations(self, text: str) -> list[str]:
+        """Each citation of a text that does not hold; what the tables cannot know is not among them."""
+        unknown = (*UNKNOWABLE, Status.UNCONFIRMED)
+        cited = self.grounding.citations(text, self.on)
+        return [
+            f"{one.text}: {one.status.value}"
+            for one in cited
+            if not one.status.exists and one.status not in unknown
+        ]
+
+    def likeness(self) -> Likeness:
+        """An empty index of prompts, which knows what is held out."""
+        index = Likeness(self.pipeline.seeds.similarity, gram_length=self.pack.gram_length)
+        places = [packs.held_out(str(self.pack.folder)), *map(Path, self.pipeline.held_out)]
+        for place in places:
+            for number, row in files.read_jsonl(place):
+                if not isinstance(row.get("prompt"), str):
+                    raise DataError(f"{place}:{number}: held-out rows need a text under prompt")
+                index.hold_out([row["prompt"]])
+        return index
+
+    def foreign(self, text: str) -> bool:
+        """Whether too few letters of a text are the pack's."""
+        letters = LETTER.findall(text)
+        own = sum(1 for letter in letters if self.pack.letters.match(letter))
+        return not letters or own < LEAST_LETTERS * len(letters)
+
+    def ask(self, role: str, requests: Sequence[Request]) -> list[Answer]:
+        """The answers, in order; those that are known come from the ledger."""
+        found = []
+        for answer in self.engine.answers(requests, total=len(requests), label=role):
+            found.append(answer)
+            self._count(role, answer)
+        return found
+
+    def chat(
+        self,
+        provider: Provider,
+        told: str,
+        said: str,
+        *,
+        sampling: Sampling,
+        sample: int = 0,
+        about: str = "",
+        prompt_only: bool = False,
+    ) -> Request:
+        """A request with instructions (none if they are empty); `prompt_only` wants {"prompt": ...} back."""
+        turns = [Message(role="system", content=told)] if told else []
+        return Request(
+            provider=provider,
+            messages=(*turns, Message(role="user", content=said)),
+            sampling=sampling,
+            sample=sample,
+            schema=PROMPT_SCHEMA if prompt_only else None,
+            about=about,
+        )
+
+    def votes(
+        self, role: str, asked: Iterable[tuple[Rubric, dict[str, Any], str]], judge: Provider
+    ) -> list[Vote]:
+        """One vote for each (rubric, data, item) by the judge on the way."""
+        questions = list(asked)
+        sampling = self.pipeline.sampling.judge
+        answers = self.ask(
+            role,
+            [rubric.request(judge, data, sampling=sampling, about=item) for rubric, data, item in questions],
+        )
+        return [
+            read(rubric, data, answer, judge)
+            for (rubric, data, _), answer in zip(questions, answers, strict=True)
+        ]
+
+    def _count(self, role: str, answer: Answer) -> None:
+        asked = self.account.setdefault((role, name(answer.request.provider)), Asked())
+        asked.calls += 1
+        asked.statuses[answer.status.value] = asked.statuses.get(answer.status.value, 0) + 1
+        asked.tokens_in += answer.usage.tokens_in
+        asked.tokens_out += answer.usage.tokens_out
+        asked.seconds += answer.seconds
+        known = asked.cost is not None and answer.cost is not None
+        asked.cost = (asked.cost or 0.0) + (answer.cost or 0.0) if known else None
+
+
+def origin(answer: Answer) -> Origin:
+    """Where an answer's text comes from."""
+    request = answer.request
+    told = request.messages[0].content if request.messages[0].role == "system" else ""
+    return Origin(
+        model=name(request.provider), prompt_sha256=fingerprint(told), key=answer.key, cost=answer.cost
+    )
+
+
+def whole(text: str) -> str:
+    """A text without the white space around it, and without the thoughts that some models put in front."""
+    return re.sub(r"^\s*<think>.*?</think>", "", text, flags=re.DOTALL).strip()
+
+
+def part(written: str | None) -> tuple[int, int]:
+    """Which shard of how many is meant, such as 0/8; all of it, where none is.
+
+    Raises:
+        ConfigError: it is no shard.
+    """
+    if written is None:
+        return 0, 1
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", written)
+    if not found or int(found[1]) >= int(found[2]):
+        raise ConfigError(f"--shard {written} is no shard; write I/N with I from 0 to N-1, such as 0/8")
+    return int(found[1]), int(found[2])
