@@ -209,7 +209,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
     arguments.require_divided(trainer.accelerator.distributed_type.value)
     adapters.require_language_only(trainer.model, recipe.adapter.target_modules)
     trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(report.Progress)
+    trainer.add_callback(report.Progress(report.SHOWN))
     checkpoint_bytes = 12 * checkpoints.trained_weights(
         trainer.model
     )  # float32 weights and Adam's two moments

@@ -1,40 +1,14 @@
-"""What a training on examples prints: its progress, and what changed on held-out ones."""
+"""What a training on examples prints: the numbers of its progress, and what changed on held-out ones."""
 
 import json
-import sys
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
 from kalign.runs import Run
 from kalign.training import report
 
 SHOWN = {"loss": "loss", "mean_token_accuracy": "accuracy", "reward": "reward", "kl": "KL"}
-
-
-class Progress(ProgressCallback):
-    """transformers' progress bar, with the few numbers that matter."""
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **_: Any,
-    ) -> None:
-        """Write one line for each log."""
-        if not state.is_world_process_zero or self.training_bar is None or not logs:
-            return
-        prefix = "eval_" if "eval_loss" in logs else ""
-        numbers = [(name, logs.get(prefix + key)) for key, name in SHOWN.items()]
-        spelled = "  ".join(f"{name} {value:.4f}" for name, value in numbers if value is not None)
-        if spelled:
-            what = "held out" if prefix else "training"
-            line = f"step {state.global_step:>4}/{state.max_steps}  {what}  {spelled}"
-            self.training_bar.write(line, file=sys.stderr)
 
 
 def say(run: Run, console: Console) -> None:

@@ -26,7 +26,8 @@ from kalign.runs import Run
 from kalign.statistics import mean_interval, paired_difference
 from kalign.training import adapters, arguments, checkpoints, dpo, guards, held_out, inputs, limits, results
 from kalign.training import ranks as waiting
-from kalign.training.example_report import Progress, say
+from kalign.training.example_report import SHOWN, say
+from kalign.training.report import Progress
 from kalign.training.steady import Steady
 
 Read = Callable[[Recipe], Examples]
@@ -79,7 +80,7 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice, read: Rea
         prepare(recipe, run, located, chat, examples, console)
     waiting.wait()
     trainer = build(recipe, run, located, chat, examples)
-    trainer.add_callback(Progress)
+    trainer.add_callback(Progress(SHOWN))
     adapters.require_language_only(trainer.model, recipe.adapter.target_modules)
     resumed = dpo.resume_point(run, ranks, console)
     with limits.explained(run):

@@ -132,9 +132,20 @@ def _add(table: Table, name: str, change: Mapping[str, Any] | None) -> None:
     table.add_row(name, before, after, moved, f"{change['p_value']:.2g}", unclear)
 
 
+SHOWN = {"loss": "loss", "rewards/margins": "margin", "rewards/accuracies": "accuracy"}
+
+
 class Progress(ProgressCallback):
     """transformers' progress bar, with the few numbers that matter instead of a dictionary in the middle of
-    it."""
+    it.
+
+    Args:
+        shown: which numbers of a log, by their keys there, and the names they are shown under.
+    """
+
+    def __init__(self, shown: Mapping[str, str]) -> None:
+        super().__init__()
+        self.shown = shown
 
     def on_log(
         self,
@@ -148,18 +159,12 @@ class Progress(ProgressCallback):
         if not state.is_world_process_zero or self.training_bar is None or not logs:
             return
         prefix = "eval_" if "eval_loss" in logs else ""
-        if f"{prefix}loss" not in logs:
-            return
-        numbers = {
-            "loss": logs[f"{prefix}loss"],
-            "margin": logs[f"{prefix}rewards/margins"],
-            "accuracy": logs[f"{prefix}rewards/accuracies"],
-        }
-        spelled = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
-        what = "held out" if prefix else "training"
-        self.training_bar.write(
-            f"step {state.global_step:>4}/{state.max_steps}  {what}  {spelled}", file=sys.stderr
-        )
+        numbers = [(name, logs.get(prefix + key)) for key, name in self.shown.items()]
+        spelled = "  ".join(f"{name} {value:.4f}" for name, value in numbers if value is not None)
+        if spelled:
+            what = "held out" if prefix else "training"
+            line = f"step {state.global_step:>4}/{state.max_steps}  {what}  {spelled}"
+            self.training_bar.write(line, file=sys.stderr)
 
 
 def _spelled(estimate: Mapping[str, float] | None) -> str:
