@@ -8,7 +8,7 @@ demo: $(INSTALLED)
 	.venv/bin/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no train.py recipe=tiny
 
 test: $(INSTALLED)
-	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not gpu and not network"
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu and not network"
 
 check: $(INSTALLED)
 	.venv/bin/ruff check .

@@ -14,14 +14,11 @@ runs/tiny-1a2b3c4d/
 """
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import kalign
-from kalign import files
-from kalign.errors import ConfigError, IntegrityError, ResourceError
+from kalign import locks
+from kalign.errors import IntegrityError, ResourceError
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "tokenizers")
 
@@ -40,6 +37,11 @@ class Run:
     """The folder of one run and the paths in it."""
 
     path: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that trains it."""
+        return self.path / "run.lock"
 
     @property
     def manifest(self) -> Path:
@@ -120,27 +122,13 @@ def locked(run: Run) -> Iterator[None]:
         ConfigError: another process holds it.
         ResourceError: the folder cannot be written.
     """
-    try:
-        run.path.mkdir(parents=True, exist_ok=True)
-        handle = (run.path / "run.lock").open("a+", encoding="utf-8")
-    except OSError as wrong:
-        files.raise_if_full(wrong, run.path)
-        raise ResourceError(
-            f"{run.path} cannot be written: {wrong.strerror}; set runs_dir to another folder"
-        ) from wrong
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as wrong:
-            handle.seek(0)
-            raise ConfigError(
-                f"{run.path} is locked by {handle.read().strip() or 'another process'}, which trains it "
-                "right now; wait "
-                "for it, or change the command"
-            ) from wrong
-        handle.truncate(0)
-        handle.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        handle.flush()
+
+    def busy(holder: str) -> str:
+        return (
+            f"{run.path} is locked by {holder}, which trains it right now; wait for it, or change the command"
+        )
+
+    with locks.held(run.lock, busy=busy, elsewhere="set runs_dir to another folder"):
         yield
 
 

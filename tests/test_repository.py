@@ -25,6 +25,7 @@ SETTINGS = sorted(key for key in compose.every_key() if "*" not in key)
 ROWS = [
     ["errors", "__init__"],
     ["records", "files", "yaml_files", "preemption", "statistics", "pages"],
+    ["locks"],
     ["config", "runs", "packs", "grounding"],
     ["models", "data", "listing", "providers", "sweeps"],
     ["judging"],
@@ -67,6 +68,7 @@ def test_imports_go_one_way(path: Path) -> None:
         "yaml_files",
         "config.launch",
         "listing",
+        "locks",
         "preemption",
         "runs",
         "sweeps.control",

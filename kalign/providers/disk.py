@@ -1,13 +1,12 @@
 """Where a ledger may lie, who may read it, and that one process at a time writes it."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from kalign import files
-from kalign.errors import ConfigError, ResourceError
+from kalign import locks
+from kalign.errors import ResourceError
 
 # WAL keeps its index in shared memory, which machines that share a folder do not share
 NETWORKED = (
@@ -58,24 +57,11 @@ def locked(path: Path) -> Iterator[None]:
         ConfigError: another process holds it.
         ResourceError: the folder cannot be written.
     """
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.fdopen(os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600), "a+", encoding="utf-8")
-    except OSError as wrong:
-        files.raise_if_full(wrong, path)
-        raise ResourceError(f"{path} cannot be written: {wrong.strerror}; name another folder") from wrong
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as wrong:
-            handle.seek(0)
-            raise ConfigError(
-                f"{path} is written by {handle.read().strip() or 'another process'} right now; wait for it, "
-                "or name another ledger"
-            ) from wrong
-        handle.truncate(0)
-        handle.write(f"process {os.getpid()}\n")
-        handle.flush()
+
+    def busy(holder: str) -> str:
+        return f"{path} is written by {holder} right now; wait for it, or name another ledger"
+
+    with locks.held(Path(f"{path}.lock"), busy=busy, elsewhere="name another folder", private=True):
         yield
 
 

@@ -1,6 +1,5 @@
 """Trainings of a sweep on this machine: one at a time, each in processes of its own, on all local devices."""
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -9,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from kalign import locks
 from kalign.errors import Interrupted
 from kalign.preemption import OUTCOME, Children
 from kalign.runs import Run
@@ -86,26 +86,13 @@ class _LocalTraining:
 
     def _begin(self) -> None:
         """Start it, unless a training that outlived its sweep still works in the run's folder."""
-        if self.children.given or held(self.run):
+        if self.children.given or locks.is_held(self.run.lock):
             return
         self.outcome.unlink(missing_ok=True)
         with self.log.open("ab") as said:
             self.process = self.children.start(
                 self.command, stdout=said, stderr=said, env=os.environ | {OUTCOME: str(self.outcome)}
             )
-
-
-def held(run: Run) -> bool:
-    """Whether a process trains the run right now."""
-    path = run.path / "run.lock"
-    if not path.exists():
-        return False
-    with path.open("a+", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def noted(outcome: Path, otherwise: int) -> int:

