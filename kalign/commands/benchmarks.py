@@ -38,7 +38,7 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     if not given["model"]:
         raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")
     quiet_libraries()
-    from kalign.evaluation import scoreboard
+    from kalign.evaluation import declared, scoreboard
     from kalign.evaluation.benchmarks import asked, kobbq
 
     wanted = asked.Wanted(
@@ -47,7 +47,7 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
         base=given["base"],
         family=given["family"],
         out=given["out"],
-        data=asked.data(suite, given["data"], DATA[suite]),
+        data=declared.file("data", given["data"], DATA[suite]),
         batch=count("batch", str(given["batch"])),
         max_new_tokens=count("max_new_tokens", str(given["max_new_tokens"])),
     )

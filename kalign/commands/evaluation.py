@@ -4,7 +4,7 @@ import argparse
 import difflib
 from collections.abc import Mapping
 
-from kalign.commands import benchmarks
+from kalign.commands import benchmarks, judges
 from kalign.commands.command import Command, console, count, print_json, quiet_libraries
 from kalign.errors import ConfigError
 
@@ -14,6 +14,7 @@ SETTINGS = {
     "base": "false",
     "family": None,
     "judge": "rules",
+    "calibration": None,
     "as_of": None,
     "batch": "16",
     "max_new_tokens": "512",
@@ -39,6 +40,8 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     """Ask a model the prompts of a suite, judge its answers, and say how often it is safe and helpful."""
     if words[:1] == ["compare"]:
         return compare(words[1:], flags)
+    if words[:1] == ["judges"]:
+        return judges.calibrate(words[1:], flags)
     from kalign.config import words as plain
 
     suites = [word.partition("=")[2] for word in words if word.startswith("suite=")]
@@ -52,6 +55,8 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     if not given["model"]:
         raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")
     quiet_libraries()
+    from pathlib import Path
+
     from kalign.evaluation import evaluate as evaluating
 
     wanted = evaluating.Wanted(
@@ -61,6 +66,7 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
         family=given["family"],
         out=given["out"],
         judges=tuple(str(given["judge"]).split(",")),
+        calibration=Path(given["calibration"]) if given["calibration"] else None,
         as_of=plain.day("as_of", given["as_of"]),
         batch=count("batch", str(given["batch"])),
         max_new_tokens=count("max_new_tokens", str(given["max_new_tokens"])),
@@ -152,7 +158,8 @@ COMMANDS: Mapping[str, Command] = {
         run=evaluate,
         summary="measure how safe and how helpful a model is",
         example="kalign eval suite=ko model=runs/tiny-1a2b3c4d base=true",
-        words="model=MODEL [suite=ko] [base=true|MODEL] [KEY=VALUE ...] | compare A B [...] [out=DIR]",
+        words="model=MODEL [suite=ko] [base=true|MODEL] [KEY=VALUE ...] | compare A B [...] [out=DIR] "
+        "| judges labels=FILE [judge=PANEL]",
         about_words="MODEL is a run, an adapter, a model's folder, OWNER/NAME, or endpoint:PROVIDER (such as "
         "endpoint:vllm:NAME); base=true asks it without its adapter too, and pairs the answers. suite "
         "is a pack, a suite.yaml, a file of prompts, or one of ko_all and korset; SET=FILE gives the "

@@ -19,7 +19,10 @@ from rich.console import Console
 from kalign import files, runs
 from kalign.evaluation import (
     answering,
+    calibration,
     compare,
+    concord,
+    correction,
     judges,
     panels,
     questions,
@@ -32,6 +35,7 @@ from kalign.evaluation import (
 )
 from kalign.evaluation.answering import Models
 from kalign.evaluation.judges import Grounds, Judge, RuleJudge
+from kalign.evaluation.quality import Errors
 from kalign.evaluation.questions import Question
 from kalign.evaluation.scores import Score
 from kalign.evaluation.suite import Suite
@@ -51,6 +55,7 @@ class Wanted:
     family: str | None = None
     out: str | None = None
     judges: tuple[str, ...] = (judges.RULES,)
+    calibration: Path | None = None  # the folder that says how often these judges are right
     as_of: date = field(default_factory=date.today)
     batch: int = 16
     max_new_tokens: int = 512
@@ -67,6 +72,7 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
     found = asked.questions()
     grounds = Grounds(asked.pack, wanted.as_of)
     models = panels.providers(wanted.judges)  # refused before anything is loaded
+    errors = _errors(wanted, grounds, models)
     asked_models = answering.resolve(wanted.model, wanted.base, wanted.family)
     tables.print_plan(console, asked, found)
     folder = _folder(wanted, asked, found, asked_models)
@@ -75,12 +81,13 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
         engine = _engine(folder, opened) if models or asked_models.remote else None
         said, how = _answers(wanted, folder, found, asked_models, engine)
         panel = _panel(wanted, grounds, models, engine, opened)
+        rulings = {
+            name: judges.panel(panel, found, [one.text for one in answers]) for name, answers in said.items()
+        }
         rows = [
             row
             for name, answers in said.items()
-            for row in scores.scored(
-                name, found, answers, judges.panel(panel, found, [one.text for one in answers]), grounds
-            )
+            for row in scores.scored(name, found, answers, rulings[name], grounds)
         ]
         scores.write(folder / scores.FILE, rows)
         result = {
@@ -93,10 +100,13 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
             "as_of": str(wanted.as_of),
             "scores_sha256": files.sha256(folder / scores.FILE),
             "versions": runs.versions(),
-            **_sums(asked, rows),
+            "agreement": {name: concord.of_rulings(some) for name, some in rulings.items()},
+            **_sums(asked, rows, errors),
         }
         files.write_json(folder / results.FILE, result)
     tables.say(console, result, folder)
+    for line in correction.about_judges(result):
+        console.print(line, soft_wrap=True)
     for name in said:
         summary.require_coverage(name, [row for row in rows if row.model == name])
     return folder
@@ -109,7 +119,7 @@ def plan(found: Sequence[Question], primary: str) -> dict[str, Any]:
     return {"pairs": pairs, "discordant": compare.DISCORDANT, "detectable": gain}
 
 
-def _sums(asked: Suite, rows: Sequence[Score]) -> dict[str, Any]:
+def _sums(asked: Suite, rows: Sequence[Score], errors: Errors | None) -> dict[str, Any]:
     by_model = {
         name: [row for row in rows if row.model == name] for name in dict.fromkeys(row.model for row in rows)
     }
@@ -118,7 +128,16 @@ def _sums(asked: Suite, rows: Sequence[Score]) -> dict[str, Any]:
     if "base" in by_model:
         pairs = compare.paired(by_model["base"], by_model["model"])
         compared = compare.models(pairs, primary=asked.primary, margin=asked.margin)
-    return {"models": sums, "comparison": compared}
+    corrected = correction.of(sums, compared, errors) if errors else None
+    return {"models": sums, "comparison": compared, "corrected": corrected}
+
+
+def _errors(wanted: Wanted, grounds: Grounds, models: Sequence[Provider]) -> Errors | None:
+    """What a calibration says of the judges, before anybody is asked; None where none is given."""
+    if wanted.calibration is None:
+        return None
+    names = [*([judges.RULES] if judges.RULES in wanted.judges else []), *panels.names(models)]
+    return calibration.load(wanted.calibration, names, grounds.pack)
 
 
 def _engine(folder: Path, opened: contextlib.ExitStack) -> Engine:

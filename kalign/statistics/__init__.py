@@ -2,8 +2,9 @@
 
 from kalign.statistics.agreement import cohen, fleiss, gwet, krippendorff, raw
 from kalign.statistics.bootstrap import between, mean_interval, paired_difference, resampled
-from kalign.statistics.corrected import rogan_gladen
+from kalign.statistics.corrected import corrected_difference, rogan_gladen
 from kalign.statistics.estimates import Estimate, macro, mcnemar, mean, wilson
+from kalign.statistics.logistic import log_odds_slope
 from kalign.statistics.many import benjamini_hochberg, holm
 from kalign.statistics.power import detectable, pairs_needed, power
 from kalign.statistics.verdicts import change, retained
@@ -14,11 +15,13 @@ __all__ = [
     "between",
     "change",
     "cohen",
+    "corrected_difference",
     "detectable",
     "fleiss",
     "gwet",
     "holm",
     "krippendorff",
+    "log_odds_slope",
     "macro",
     "mcnemar",
     "mean",

@@ -11,7 +11,6 @@ from typing import Any
 from rich.console import Console
 
 from kalign import files, runs
-from kalign.errors import ConfigError
 from kalign.evaluation import answering, questions, responses, scoreboard
 from kalign.evaluation.answering import Models
 from kalign.evaluation.questions import Question
@@ -117,41 +116,6 @@ def place(
         asking = engine or models.remote
         ledger = opened.enter_context(Engine(folder / "ledger.sqlite")) if asking else None
         yield Place(folder=folder, models=models, engine=ledger, wanted=wanted)
-
-
-def data(suite: str, given: str | None, what: str) -> Path:
-    """The file that a user brings.
-
-    Raises:
-        ConfigError: none is given, or there is none.
-    """
-    if given is None:
-        raise ConfigError(f"suite={suite} needs data=FILE: {what}")
-    path = Path(given).expanduser()
-    if not path.is_file():
-        raise ConfigError(f"data={given} is no file; give {what}")
-    return path
-
-
-def columns(given: str | None, known: Mapping[str, str]) -> dict[str, str]:
-    """Under which names a file keeps its fields: the known ones, but for those that a user declares.
-
-    >>> columns("id:number", {"id": "sample_id", "answer": "answer"})
-    {'id': 'number', 'answer': 'answer'}
-
-    Raises:
-        ConfigError: a field is unknown, or a pair is none.
-    """
-    declared = {}
-    for pair in filter(None, (given or "").split(",")):
-        field, colon, column = pair.partition(":")
-        if not colon or not column or field not in known:
-            raise ConfigError(
-                f"columns={given} does not declare a field of this file; write FIELD:COLUMN,... with "
-                f"{', '.join(known)}"
-            )
-        declared[field] = column
-    return {**known, **declared}
 
 
 def _folder(wanted: Wanted, found: Sequence[Question], models: Models, decided: Mapping[str, Any]) -> Path:

@@ -20,6 +20,7 @@ from kalign import files, yaml_files
 from kalign.config import Source
 from kalign.data import sources
 from kalign.errors import ConfigError, DataError
+from kalign.evaluation import declared
 from kalign.evaluation.benchmarks import asked, kobbq_scores
 from kalign.evaluation.benchmarks.asked import Wanted
 from kalign.evaluation.benchmarks.kobbq_scores import Outcome
@@ -75,7 +76,7 @@ def evaluate(wanted: Wanted, console: Console, *, given: Mapping[str, str | None
         KalignError: of the category that says who can mend it.
     """
     template, named = _template(given["prompts"], str(given["prompt"]))
-    items = read(wanted.data, asked.columns(given["columns"], COLUMNS), template)
+    items = read(wanted.data, declared.columns(given["columns"], COLUMNS), template)
     found = [one.question for one in items]
     with asked.place(wanted, found, console, licence=LICENCE) as place:
         rows, outcomes = {}, {}
