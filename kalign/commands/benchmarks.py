@@ -12,23 +12,26 @@ COMMON: Mapping[str, str | None] = {
     "base": "false",
     "family": None,
     "data": None,
-    "columns": None,
     "batch": "16",
     "out": None,
 }
 SETTINGS: Mapping[str, Mapping[str, str | None]] = {  # of each suite, beside the common ones
-    "kobbq": {"prompts": None, "prompt": "1", "max_new_tokens": "32"},
-    "komt": {"judge": None, "exempt": "138,140", "max_new_tokens": "1024"},
+    "kobbq": {"columns": None, "prompts": None, "prompt": "1", "max_new_tokens": "32"},
+    "komt": {"columns": None, "judge": None, "exempt": "138,140", "max_new_tokens": "1024"},
+    "humaneval": {"sandbox": "strict", "max_new_tokens": "768"},
 }
 DATA = {
     "kobbq": "KoBBQ_test_samples.tsv of github.com/naver-ai/KoBBQ, or a file with its columns",
     "komt": "question_ko.jsonl of github.com/LG-AI-EXAONE/KoMT-Bench, or a file with its columns",
+    "humaneval": "HumanEvalPlus.jsonl of github.com/evalplus/humanevalplus_release",
 }
 ABOUT = (
     "suite=kobbq and komt are asked and scored by kalign over the file that data names "
     "(columns=FIELD:COLUMN,... declares other columns): KoBBQ's accuracy and diff-bias, where prompts and "
     "prompt are its own file of prompts and the number of one; Ko-MT-Bench's grades by judge, with the "
     "square root for answers that are not in Korean, but for the ids in exempt (138,140). "
+    "suite=humaneval runs the programs that the model writes to HumanEvalPlus.jsonl, each in a process "
+    "without network and files; sandbox=limits goes on where that cannot be. "
 )
 
 
@@ -42,7 +45,7 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
         raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")
     quiet_libraries()
     from kalign.evaluation import declared, scoreboard
-    from kalign.evaluation.benchmarks import asked, kobbq, komt
+    from kalign.evaluation.benchmarks import asked, humaneval, kobbq, komt
 
     wanted = asked.Wanted(
         suite=suite,
@@ -54,7 +57,7 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
         batch=count("batch", str(given["batch"])),
         max_new_tokens=count("max_new_tokens", str(given["max_new_tokens"])),
     )
-    runs = {"kobbq": kobbq.evaluate, "komt": komt.evaluate}
+    runs = {"kobbq": kobbq.evaluate, "komt": komt.evaluate, "humaneval": humaneval.evaluate}
     folder = runs[suite](wanted, console(flags), given=given)
     if flags.json:
         print((folder / scoreboard.FILE).read_text(encoding="utf-8"), end="")
