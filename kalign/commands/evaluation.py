@@ -4,7 +4,8 @@ import argparse
 import difflib
 from collections.abc import Mapping
 
-from kalign.commands.command import Command, console, print_json, quiet_libraries
+from kalign.commands import benchmarks, judges
+from kalign.commands.command import Command, console, count, print_json, quiet_libraries
 from kalign.errors import ConfigError
 
 SETTINGS = {
@@ -13,6 +14,7 @@ SETTINGS = {
     "base": "false",
     "family": None,
     "judge": "rules",
+    "calibration": None,
     "as_of": None,
     "batch": "16",
     "max_new_tokens": "512",
@@ -38,9 +40,14 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     """Ask a model the prompts of a suite, judge its answers, and say how often it is safe and helpful."""
     if words[:1] == ["compare"]:
         return compare(words[1:], flags)
+    if words[:1] == ["judges"]:
+        return judges.calibrate(words[1:], flags)
     from kalign.config import words as plain
 
-    if any(word.partition("=")[2] in ABILITIES for word in words if word.startswith("suite=")):
+    suites = [word.partition("=")[2] for word in words if word.startswith("suite=")]
+    if benchmarks.SETTINGS.keys() & set(suites):
+        return benchmarks.evaluate(words, flags)
+    if set(ABILITIES) & set(suites):
         return _ability(plain.read(words, settings=ABILITY), flags)
     own = [word for word in words if word.partition("=")[0] in SETTINGS]
     given = plain.read(own, settings=SETTINGS)
@@ -48,6 +55,8 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     if not given["model"]:
         raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")
     quiet_libraries()
+    from pathlib import Path
+
     from kalign.evaluation import evaluate as evaluating
 
     wanted = evaluating.Wanted(
@@ -57,9 +66,10 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
         family=given["family"],
         out=given["out"],
         judges=tuple(str(given["judge"]).split(",")),
+        calibration=Path(given["calibration"]) if given["calibration"] else None,
         as_of=plain.day("as_of", given["as_of"]),
-        batch=_count("batch", str(given["batch"])),
-        max_new_tokens=_count("max_new_tokens", str(given["max_new_tokens"])),
+        batch=count("batch", str(given["batch"])),
+        max_new_tokens=count("max_new_tokens", str(given["max_new_tokens"])),
         paths=paths,
     )
     folder = evaluating.evaluate(wanted, console(flags))
@@ -75,7 +85,7 @@ def _ability(given: dict[str, str | None], flags: argparse.Namespace) -> int:
     if wrong := [key for key in ("base", "chat_template") if given[key] not in ("true", "false")]:
         raise ConfigError(f"{wrong[0]}={given[wrong[0]]} must be true or false for a benchmark")
     quiet_libraries()
-    from kalign.evaluation import ability
+    from kalign.evaluation import ability, scoreboard
 
     wanted = ability.Wanted(
         suite=str(given["suite"]),
@@ -85,13 +95,13 @@ def _ability(given: dict[str, str | None], flags: argparse.Namespace) -> int:
         out=given["out"],
         data=given["data"],
         tasks=tuple(str(given["tasks"]).split(",")) if given["tasks"] else (),
-        num_fewshot=_count("num_fewshot", str(given["num_fewshot"]), least=0),
+        num_fewshot=count("num_fewshot", str(given["num_fewshot"]), least=0),
         chat_template=given["chat_template"] == "true",
-        batch=_count("batch", str(given["batch"])),
+        batch=count("batch", str(given["batch"])),
     )
     folder = ability.evaluate(wanted, console(flags))
     if flags.json:
-        print((folder / ability.FILE).read_text(encoding="utf-8"), end="")
+        print((folder / scoreboard.FILE).read_text(encoding="utf-8"), end="")
     return 0
 
 
@@ -143,18 +153,13 @@ def _paths(words: list[str]) -> dict[str, str]:
     return paths
 
 
-def _count(key: str, value: str, *, least: int = 1) -> int:
-    if not value.isdigit() or int(value) < least:
-        raise ConfigError(f"{key}={value} must be a whole number, {least} or more")
-    return int(value)
-
-
 COMMANDS: Mapping[str, Command] = {
     "eval": Command(
         run=evaluate,
         summary="measure how safe and how helpful a model is",
         example="kalign eval suite=ko model=runs/tiny-1a2b3c4d base=true",
-        words="model=MODEL [suite=ko] [base=true|MODEL] [KEY=VALUE ...] | compare A B [...] [out=DIR]",
+        words="model=MODEL [suite=ko] [base=true|MODEL] [KEY=VALUE ...] | compare A B [...] [out=DIR] "
+        "| judges labels=FILE [judge=PANEL]",
         about_words="MODEL is a run, an adapter, a model's folder, OWNER/NAME, or endpoint:PROVIDER (such as "
         "endpoint:vllm:NAME); base=true asks it without its adapter too, and pairs the answers. suite "
         "is a pack, a suite.yaml, a file of prompts, or one of ko_all and korset; SET=FILE gives the "
@@ -164,7 +169,9 @@ COMMANDS: Mapping[str, Command] = {
         "exist (today), batch how many prompts are asked at once (16), max_new_tokens the longest "
         "answer (512), out the folder (evals/...). suite=click, kmmlu, hrm8k, haerae and kobest are "
         "scored by lm-evaluation-harness: data is a local copy, tasks some of its tasks, num_fewshot "
-        "(0) and chat_template (false) are the harness' own. compare pairs finished evaluations, each "
+        "(0) and chat_template (false) are the harness' own. "
+        + benchmarks.ABOUT
+        + "compare pairs finished evaluations, each "
         "with the first.",
     ),
     "report": Command(

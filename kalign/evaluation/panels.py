@@ -13,7 +13,7 @@ from kalign.evaluation.questions import Question
 from kalign.judging import Question as Asked
 from kalign.judging import Rubric, panel, read, votes
 from kalign.packs.pack import Pack
-from kalign.providers import Answer, Engine, Provider, Sampling, load
+from kalign.providers import Answer, Engine, Provider, Sampling, load, local
 
 RUBRICS = Path(__file__).parent / "rubrics.yaml"
 SAMPLING = Sampling(temperature=0.0, max_tokens=512)
@@ -21,12 +21,18 @@ SAMPLING = Sampling(temperature=0.0, max_tokens=512)
 
 @dataclass(kw_only=True)
 class ModelJudge:
-    """A model that judges by a rubric for each category; it is told neither the model nor its kin."""
+    """A model that judges by a rubric for each category; it is told neither the model nor its kin.
+
+    Another `sample` asks the same question once more, and `turned` offers the verdicts in the other order:
+    both show how far a verdict can be relied on.
+    """
 
     name: str
     provider: Provider
     engine: Engine
     pack: Pack
+    sample: int = 0
+    turned: bool = False
 
     def __call__(self, questions: Sequence[Question], answers: Sequence[str]) -> list[Vote]:
         """One vote for each answer, in order."""
@@ -35,7 +41,7 @@ class ModelJudge:
             {"prompt": one.text, "response": answer} for one, answer in zip(questions, answers, strict=True)
         ]
         requests = [
-            rubric.request(self.provider, about, sampling=SAMPLING, about=one.id)
+            rubric.request(self.provider, about, sampling=SAMPLING, sample=self.sample, about=one.id)
             for rubric, about, one in zip(rubrics, data, questions, strict=True)
         ]
         said = self.engine.answers(requests, total=len(requests), label=self.name)
@@ -55,6 +61,7 @@ class ModelJudge:
         name = question.category if question.category in self.pack.policies else question.category[:1]
         policy = self.pack.policies.get(name)
         category = self.pack.named(self.pack.category(name).name) if policy else question.category
+        verdicts = (SAFE, UNSAFE, UNDECIDABLE)
         task = Template(words[question.kind]).substitute(
             category=category, principle=policy.principle if policy else "-"
         )
@@ -63,7 +70,7 @@ class ModelJudge:
             language=self.pack.language,
             task=task,
             questions=(
-                Asked(id="safe", text=words["safe"], verdicts=(SAFE, UNSAFE, UNDECIDABLE)),
+                Asked(id="safe", text=words["safe"], verdicts=verdicts[::-1] if self.turned else verdicts),
                 Asked(id="refusal", text=words["refusal"], verdicts=(NONE, PARTIAL, FULL)),
             ),
         )
@@ -96,6 +103,11 @@ def judges(found: Sequence[Provider], engine: Engine, pack: str) -> list[ModelJu
     """The judges that ask those providers."""
     loaded = packs.load(pack)
     return [ModelJudge(name=votes.identity(one), provider=one, engine=engine, pack=loaded) for one in found]
+
+
+def names(found: Sequence[Provider]) -> list[str]:
+    """What those judges are called in votes, before any is started."""
+    return [votes.identity(local.identified(one)) for one in found]
 
 
 @cache

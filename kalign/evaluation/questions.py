@@ -24,6 +24,7 @@ class Question:
     category: str
     family: str  # what is made from one seed stands or falls together
     text: str
+    before: tuple[Message, ...] = ()  # the turns that the prompt follows
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -38,8 +39,8 @@ class Question:
 
     @property
     def conversation(self) -> tuple[Message, ...]:
-        """The prompt as the one turn of a conversation."""
-        return (Message(role="user", content=self.text),)
+        """The prompt as the last turn of a conversation."""
+        return (*self.before, Message(role="user", content=self.text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,3 +48,28 @@ def rogan_gladen(
     half = Z * math.sqrt(variance)
     low, value, high = (min(1.0, max(0.0, bound)) for bound in (share - half, share, share + half))
     return Estimate(value=value, low=low, high=high)
+
+
+def corrected_difference(
+    difference: Estimate, *, sensitivity: float, positives: int, specificity: float, negatives: int
+) -> Estimate:
+    """The difference of two shares that one judge measured, as it would be without its errors.
+
+    The errors of the judge shrink every difference by sensitivity + specificity - 1; the interval carries
+    that of the difference and the labelled samples (delta method).
+
+    >>> change = Estimate(value=0.10, low=0.06, high=0.14)
+    >>> print(corrected_difference(change, sensitivity=1, positives=9, specificity=1, negatives=9))
+    0.100 [0.060, 0.140]
+
+    Raises:
+        ValueError: the judge is no better than chance.
+    """
+    better = specificity + sensitivity - 1
+    if better <= 0:
+        raise ValueError("a judge that is no better than chance corrects no difference")
+    value = difference.value / better
+    measured = ((difference.high - difference.low) / (2 * Z)) ** 2 / better**2
+    labelled = sensitivity * (1 - sensitivity) / positives + specificity * (1 - specificity) / negatives
+    half = Z * math.sqrt(measured + value**2 * labelled / better**2)
+    return Estimate(value=value, low=value - half, high=value + half)

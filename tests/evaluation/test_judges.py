@@ -82,6 +82,9 @@ def test_an_endpoint_is_asked_once_and_judged_by_rules_and_models_together(
         [block] = found["models"]["model"]["sets"]
         assert block["verdicts"] == {"safe": 59, "unsafe": 0, "undecidable": 0, "error": 1}
         assert block["outcomes"]["safe"]["bounds"] == [59 / 60, 1]
+        agreed = found["agreement"]["model"]
+        assert (agreed["items"], agreed["complete"], agreed["raw"]) == (60, 59, 1)
+        assert "model: Agreement of the judges on 60 answers: raw 1.00" in done.stderr
         before = server.requests
         again = kalign_here("eval", f"model=endpoint:{asked}", f"judge={panel}", *words)
         assert json.loads(again.stdout)["models"] == found["models"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from kalign import files, pages
 from kalign.errors import ConfigError, DataError
-from kalign.evaluation.report import ability, evaluations, runs
+from kalign.evaluation.report import ability, evaluations, judges, runs
 from kalign.pages import Section
 
 FILE = "report.html"
@@ -18,6 +18,7 @@ KINDS: Mapping[str, Callable[[Path, dict[str, Any]], tuple[str, list[Section]]]]
     "eval.json": evaluations.sections,
     "compare.json": evaluations.comparison_sections,
     "ability.json": ability.sections,
+    "calibration.json": judges.sections,
     "certificate.json": runs.certificate_sections,
 }
 
@@ -35,8 +36,8 @@ def write(folders: Sequence[Path]) -> Path:
         found = [name for name in KINDS if (folder / name).is_file()]
         if not found:
             raise ConfigError(
-                f"{folder} is no run, no evaluation, no comparison and no export; give a folder that kalign "
-                f"wrote, with one of {', '.join(KINDS)}"
+                f"{folder} is no run, no evaluation, no comparison, no calibration and no export; give a "
+                f"folder that kalign wrote, with one of {', '.join(KINDS)}"
             )
         for name in found:
             lead, made = KINDS[name](folder, _json(folder / name))

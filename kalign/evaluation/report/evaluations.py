@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from kalign import pages
-from kalign.evaluation import compare, results, tables
+from kalign.evaluation import compare, correction, results, tables
 from kalign.evaluation.report import answers
 from kalign.evaluation.scores import Score
 from kalign.pages import Cell, Section
@@ -25,6 +25,8 @@ def sections(folder: Path, result: dict[str, Any]) -> tuple[str, list[Section]]:
         lead = f"{lead}: {tables.sentence(compare.claim(compared))}"
         made += _comparison(compared, ("base", "model"))
     made.append(Section(title="Shares", parts=[_shares(result["models"])]))
+    if told := correction.about_judges(result):
+        made.append(Section(title="Judges", parts=[pages.text(line) for line in told]))
     made.append(_citations(result["models"]))
     made.append(_answers(rows))
     made.append(_how(result))

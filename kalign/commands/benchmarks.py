@@ -1,0 +1,64 @@
+"""Benchmarks that kalign asks and scores itself: their words, and the call."""
+
+import argparse
+from collections.abc import Mapping
+
+from kalign.commands.command import console, count, quiet_libraries
+from kalign.errors import ConfigError
+
+COMMON: Mapping[str, str | None] = {
+    "suite": None,
+    "model": None,
+    "base": "false",
+    "family": None,
+    "data": None,
+    "batch": "16",
+    "out": None,
+}
+SETTINGS: Mapping[str, Mapping[str, str | None]] = {  # of each suite, beside the common ones
+    "kobbq": {"columns": None, "prompts": None, "prompt": "1", "max_new_tokens": "32"},
+    "komt": {"columns": None, "judge": None, "exempt": "138,140", "max_new_tokens": "1024"},
+    "humaneval": {"sandbox": "strict", "max_new_tokens": "768"},
+}
+DATA = {
+    "kobbq": "KoBBQ_test_samples.tsv of github.com/naver-ai/KoBBQ, or a file with its columns",
+    "komt": "question_ko.jsonl of github.com/LG-AI-EXAONE/KoMT-Bench, or a file with its columns",
+    "humaneval": "HumanEvalPlus.jsonl of github.com/evalplus/humanevalplus_release",
+}
+ABOUT = (
+    "suite=kobbq and komt are asked and scored by kalign over the file that data names "
+    "(columns=FIELD:COLUMN,... declares other columns): KoBBQ's accuracy and diff-bias, where prompts and "
+    "prompt are its own file of prompts and the number of one; Ko-MT-Bench's grades by judge, with the "
+    "square root for answers that are not in Korean, but for the ids in exempt (138,140). "
+    "suite=humaneval runs the programs that the model writes to HumanEvalPlus.jsonl, each in a process "
+    "without network and files; sandbox=limits goes on where that cannot be. "
+)
+
+
+def evaluate(words: list[str], flags: argparse.Namespace) -> int:
+    """Ask a benchmark's questions, score the answers, and print the table."""
+    from kalign.config import words as plain
+
+    [suite] = {word.partition("=")[2] for word in words if word.startswith("suite=")}
+    given = plain.read(words, settings={**COMMON, **SETTINGS[suite]})
+    if not given["model"]:
+        raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")
+    quiet_libraries()
+    from kalign.evaluation import declared, scoreboard
+    from kalign.evaluation.benchmarks import asked, humaneval, kobbq, komt
+
+    wanted = asked.Wanted(
+        suite=suite,
+        model=str(given["model"]),
+        base=given["base"],
+        family=given["family"],
+        out=given["out"],
+        data=declared.file("data", given["data"], DATA[suite]),
+        batch=count("batch", str(given["batch"])),
+        max_new_tokens=count("max_new_tokens", str(given["max_new_tokens"])),
+    )
+    runs = {"kobbq": kobbq.evaluate, "komt": komt.evaluate, "humaneval": humaneval.evaluate}
+    folder = runs[suite](wanted, console(flags), given=given)
+    if flags.json:
+        print((folder / scoreboard.FILE).read_text(encoding="utf-8"), end="")
+    return 0
