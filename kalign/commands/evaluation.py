@@ -4,7 +4,8 @@ import argparse
 import difflib
 from collections.abc import Mapping
 
-from kalign.commands.command import Command, console, print_json, quiet_libraries
+from kalign.commands import benchmarks
+from kalign.commands.command import Command, console, count, print_json, quiet_libraries
 from kalign.errors import ConfigError
 
 SETTINGS = {
@@ -40,7 +41,10 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
         return compare(words[1:], flags)
     from kalign.config import words as plain
 
-    if any(word.partition("=")[2] in ABILITIES for word in words if word.startswith("suite=")):
+    suites = [word.partition("=")[2] for word in words if word.startswith("suite=")]
+    if benchmarks.SETTINGS.keys() & set(suites):
+        return benchmarks.evaluate(words, flags)
+    if set(ABILITIES) & set(suites):
         return _ability(plain.read(words, settings=ABILITY), flags)
     own = [word for word in words if word.partition("=")[0] in SETTINGS]
     given = plain.read(own, settings=SETTINGS)
@@ -58,8 +62,8 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
         out=given["out"],
         judges=tuple(str(given["judge"]).split(",")),
         as_of=plain.day("as_of", given["as_of"]),
-        batch=_count("batch", str(given["batch"])),
-        max_new_tokens=_count("max_new_tokens", str(given["max_new_tokens"])),
+        batch=count("batch", str(given["batch"])),
+        max_new_tokens=count("max_new_tokens", str(given["max_new_tokens"])),
         paths=paths,
     )
     folder = evaluating.evaluate(wanted, console(flags))
@@ -75,7 +79,7 @@ def _ability(given: dict[str, str | None], flags: argparse.Namespace) -> int:
     if wrong := [key for key in ("base", "chat_template") if given[key] not in ("true", "false")]:
         raise ConfigError(f"{wrong[0]}={given[wrong[0]]} must be true or false for a benchmark")
     quiet_libraries()
-    from kalign.evaluation import ability
+    from kalign.evaluation import ability, scoreboard
 
     wanted = ability.Wanted(
         suite=str(given["suite"]),
@@ -85,13 +89,13 @@ def _ability(given: dict[str, str | None], flags: argparse.Namespace) -> int:
         out=given["out"],
         data=given["data"],
         tasks=tuple(str(given["tasks"]).split(",")) if given["tasks"] else (),
-        num_fewshot=_count("num_fewshot", str(given["num_fewshot"]), least=0),
+        num_fewshot=count("num_fewshot", str(given["num_fewshot"]), least=0),
         chat_template=given["chat_template"] == "true",
-        batch=_count("batch", str(given["batch"])),
+        batch=count("batch", str(given["batch"])),
     )
     folder = ability.evaluate(wanted, console(flags))
     if flags.json:
-        print((folder / ability.FILE).read_text(encoding="utf-8"), end="")
+        print((folder / scoreboard.FILE).read_text(encoding="utf-8"), end="")
     return 0
 
 
@@ -143,12 +147,6 @@ def _paths(words: list[str]) -> dict[str, str]:
     return paths
 
 
-def _count(key: str, value: str, *, least: int = 1) -> int:
-    if not value.isdigit() or int(value) < least:
-        raise ConfigError(f"{key}={value} must be a whole number, {least} or more")
-    return int(value)
-
-
 COMMANDS: Mapping[str, Command] = {
     "eval": Command(
         run=evaluate,
@@ -164,7 +162,9 @@ COMMANDS: Mapping[str, Command] = {
         "exist (today), batch how many prompts are asked at once (16), max_new_tokens the longest "
         "answer (512), out the folder (evals/...). suite=click, kmmlu, hrm8k, haerae and kobest are "
         "scored by lm-evaluation-harness: data is a local copy, tasks some of its tasks, num_fewshot "
-        "(0) and chat_template (false) are the harness' own. compare pairs finished evaluations, each "
+        "(0) and chat_template (false) are the harness' own. "
+        + benchmarks.ABOUT
+        + "compare pairs finished evaluations, each "
         "with the first.",
     ),
     "report": Command(

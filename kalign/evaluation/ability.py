@@ -5,20 +5,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from kalign import files, runs, statistics
+from kalign import files, runs
 from kalign.errors import ConfigError, DataError, IntegrityError
-from kalign.evaluation import harness, subjects, tables
+from kalign.evaluation import harness, scoreboard, subjects
 from kalign.evaluation.asking import Weights
 from kalign.evaluation.harness import Sample
 from kalign.evaluation.subjects import Subject
+from kalign.models import loading, promises
 from kalign.runs import Run
 
-FILE = "ability.json"
 CLICK_FIELDS = ("id", "paragraph", "question", "choices", "answer")
 
 
@@ -69,7 +66,12 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
     base = subject.base() if wanted.base else None
     console.print(f"{wanted.suite}: licence {ability.licence}", style="dim", soft_wrap=True)
     whose = {"model": subject.identity()} | ({"base": base.identity()} if base else {})
-    how = {"num_fewshot": wanted.num_fewshot, "chat_template": wanted.chat_template, "batch": wanted.batch}
+    how = {
+        "num_fewshot": wanted.num_fewshot,
+        "chat_template": wanted.chat_template,
+        "template": _template(subject) if wanted.chat_template else "none, plain text",
+        "batch": wanted.batch,
+    }
     folder = _folder(wanted, subject, whose | how)
     console.print(f"{subject.name} → {folder}", soft_wrap=True)
     with runs.locked(Run(folder)):
@@ -86,39 +88,10 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
             "licence": ability.licence,
             "tasks": _sums(said, wanted.margin),
         }
-        files.write_json(folder / FILE, document)
-    say(console, document, folder)
+        document["notes"] = _notes(document)
+        files.write_json(folder / scoreboard.FILE, document)
+    scoreboard.say(console, document, folder)
     return folder
-
-
-def say(console: Console, document: Mapping[str, Any], folder: Path) -> None:
-    """The table of scores, and where they lie."""
-    table = Table(
-        title=f"{document['suite']}, in %", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    for column in ("task", "n", "base", "model", "difference", "verdict"):
-        table.add_column(
-            column, justify="left" if column in ("task", "verdict") else "right", no_wrap=column != "task"
-        )
-    for one in document["tasks"]:
-        change = one["change"] or {"difference": None, "verdict": "-"}
-        table.add_row(
-            one["task"],
-            str(one["n"]),
-            tables.spelled(one["base"]),
-            tables.spelled(one["model"]),
-            tables.spelled(change["difference"], sign="+"),
-            Text(change["verdict"], style=tables.TONES.get(change["verdict"], "")),
-        )
-    console.print(table)
-    console.print(
-        f"kept: a loss of {document['margin'] * 100:g} points or more is ruled out. "
-        f"{document['num_fewshot']} shots, {'with' if document['chat_template'] else 'without'} chat "
-        f"template, lm-evaluation-harness {document['harness']}",
-        style="dim",
-        soft_wrap=True,
-    )
-    console.print(f"Scores: {folder / FILE} · every question: {folder / 'ability'}", soft_wrap=True)
 
 
 def click(folder: Path) -> list[dict[str, Any]]:
@@ -141,6 +114,11 @@ def click(folder: Path) -> list[dict[str, Any]]:
     if not rows:
         raise DataError(f"data={folder} holds no JSON file; give a checkout of CLIcK")
     return rows
+
+
+def _template(subject: Subject) -> str:
+    chat = promises.load_chat(subject.model, loading.locate(subject.model))
+    return f"the model's own, sha256 {chat.template_sha256[:12]}"
 
 
 def _local(wanted: Wanted, folder: Path) -> Path | None:
@@ -212,48 +190,21 @@ def _kept(path: Path, head: Mapping[str, Any]) -> list[Sample] | None:
 
 
 def _sums(said: Mapping[str, Mapping[str, Sequence[Sample]]], margin: float) -> list[dict[str, Any]]:
-    """A row a task, and two for all: micro (every question weighs alike) and macro (every task does)."""
-    rows = []
+    """A row a task, base and model paired question by question, and the averages."""
+    tasks: dict[str, tuple[list[float] | None, list[float]]] = {}
     for task, after in said["model"].items():
         before = said["base"][task] if "base" in said else None
-        rows.append(_row(task, before, after, margin))
-    if len(rows) > 1:
-        every = {name: [one for task in by_task.values() for one in task] for name, by_task in said.items()}
-        rows.append(_row("all, micro", every.get("base"), every["model"], margin))
-        means = {
-            name: sum(row[name]["value"] for row in rows[:-1]) / len(rows[:-1]) if rows[0][name] else None
-            for name in ("base", "model")
-        }
-        macro = {
-            name: {"value": value, "low": value, "high": value} if value is not None else None
-            for name, value in means.items()
-        }
-        rows.append({"task": "all, macro", "n": rows[-1]["n"], **macro, "change": None})
-    return rows
-
-
-def _row(
-    task: str, before: Sequence[Sample] | None, after: Sequence[Sample], margin: float
-) -> dict[str, Any]:
-    change = None
-    if before is not None:
-        if [one.key for one in before] != [one.key for one in after]:
+        if before is not None and [one.key for one in before] != [one.key for one in after]:
             raise IntegrityError(f"{task}: base and model were not asked the same prompts; score both again")
-        difference = statistics.paired_difference(
-            [one.correct for one in before], [one.correct for one in after]
+        tasks[task] = (
+            [one.correct for one in before] if before is not None else None,
+            [one.correct for one in after],
         )
-        change = {
-            "difference": asdict(difference),
-            "verdict": statistics.retained(difference, margin=margin).verdict,
-        }
-    return {
-        "task": task,
-        "n": len(after),
-        "base": _share(before) if before is not None else None,
-        "model": _share(after),
-        "change": change,
-    }
+    return scoreboard.with_averages(tasks, margin=margin)
 
 
-def _share(samples: Sequence[Sample]) -> dict[str, float]:
-    return asdict(statistics.wilson(round(sum(one.correct for one in samples)), len(samples)))
+def _notes(document: Mapping[str, Any]) -> list[str]:
+    return [
+        f"kept: a loss of {document['margin'] * 100:g} points or more is ruled out. Scored by "
+        f"lm-evaluation-harness {document['harness']}; micro: every question weighs alike, macro: every task"
+    ]

@@ -7,7 +7,6 @@ evals/ko-tiny-1a2b3c4d-5e6f7a8b/
 """
 
 import contextlib
-import gc
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,8 +17,8 @@ from typing import Any
 from rich.console import Console
 
 from kalign import files, runs
-from kalign.errors import IntegrityError
 from kalign.evaluation import (
+    answering,
     compare,
     judges,
     panels,
@@ -27,18 +26,14 @@ from kalign.evaluation import (
     responses,
     results,
     scores,
-    subjects,
     suite,
     summary,
     tables,
 )
-from kalign.evaluation.asking import Weights
-from kalign.evaluation.endpoints import Endpoint
+from kalign.evaluation.answering import Models
 from kalign.evaluation.judges import Grounds, Judge, RuleJudge
 from kalign.evaluation.questions import Question
-from kalign.evaluation.responses import Asker
 from kalign.evaluation.scores import Score
-from kalign.evaluation.subjects import Subject
 from kalign.evaluation.suite import Suite
 from kalign.providers import Engine, Provider, local
 from kalign.records import Said
@@ -72,15 +67,13 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
     found = asked.questions()
     grounds = Grounds(asked.pack, wanted.as_of)
     models = panels.providers(wanted.judges)  # refused before anything is loaded
-    subject = subjects.resolve(wanted.model, wanted.family)
-    base = _base(wanted, subject)
+    asked_models = answering.resolve(wanted.model, wanted.base, wanted.family)
     tables.print_plan(console, asked, found)
-    whose = {"model": subject.identity()} | ({"base": base.identity()} if base else {})
-    folder = _folder(wanted, asked, found, subject.name, whose)
-    console.print(f"{subject.name} → {folder}", soft_wrap=True)
+    folder = _folder(wanted, asked, found, asked_models)
+    console.print(f"{asked_models.model.name} → {folder}", soft_wrap=True)
     with runs.locked(Run(folder)), contextlib.ExitStack() as opened:
-        engine = _engine(folder, opened) if models or subject.provider or (base and base.provider) else None
-        said, how = _answers(wanted, folder, found, subject, base, whose, engine)
+        engine = _engine(folder, opened) if models or asked_models.remote else None
+        said, how = _answers(wanted, folder, found, asked_models, engine)
         panel = _panel(wanted, grounds, models, engine, opened)
         rows = [
             row
@@ -93,8 +86,8 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
         result = {
             "suite": asdict(asked),
             "questions": questions.digest(found),
-            "model": {"name": subject.name, "identity": whose["model"]},
-            "base": {"name": base.name, "identity": whose["base"]} if base else None,
+            "model": asked_models.named("model"),
+            "base": asked_models.named("base"),
             "asked": how,
             "judges": [judge.name for judge in panel],
             "as_of": str(wanted.as_of),
@@ -147,76 +140,31 @@ def _panel(
     return found
 
 
-def _base(wanted: Wanted, subject: Subject) -> Subject | None:
-    if wanted.base in (None, "false"):
-        return None
-    if wanted.base == "true":
-        return subject.base()
-    base = subjects.resolve(str(wanted.base), wanted.family)
-    if runs.canonical(base.identity()) == runs.canonical(subject.identity()):
-        raise IntegrityError(
-            f"model={wanted.model} and base={wanted.base} have the same weights, so there is nothing to "
-            "compare; name the model that the other was made from"
-        )
-    return base
-
-
-def _folder(
-    wanted: Wanted, asked: Suite, found: Sequence[Question], name: str, whose: Mapping[str, Any]
-) -> Path:
+def _folder(wanted: Wanted, asked: Suite, found: Sequence[Question], models: Models) -> Path:
     if wanted.out:
         return Path(wanted.out).expanduser()
-    decided = {"questions": questions.digest(found), "whose": whose, "max_new_tokens": wanted.max_new_tokens}
-    title = re.sub(r"[^\w.-]+", "-", f"{asked.name}-{name}")
+    decided = {
+        "questions": questions.digest(found),
+        "whose": models.identities,
+        "max_new_tokens": wanted.max_new_tokens,
+    }
+    title = re.sub(r"[^\w.-]+", "-", f"{asked.name}-{models.model.name}")
     return Path("evals") / f"{title}-{runs.fingerprint(decided)[:8]}"
 
 
 def _answers(
-    wanted: Wanted,
-    folder: Path,
-    found: Sequence[Question],
-    subject: Subject,
-    base: Subject | None,
-    whose: Mapping[str, Any],
-    engine: Engine | None,
+    wanted: Wanted, folder: Path, found: Sequence[Question], models: Models, engine: Engine | None
 ) -> tuple[dict[str, list[Said]], dict[str, Any]]:
     """The answers of the base, if one is asked, and of the model; and how they were asked for."""
     place = folder / "responses"
     place.mkdir(parents=True, exist_ok=True)
     said: dict[str, list[Said]] = {}
     how: dict[str, Any] = {}
-    asker: Asker | None = None
-    for name, one in (("base", base), ("model", subject)):
-        if one is None:
-            continue
-        with contextlib.ExitStack() as served:
-            if asker is None or not _shared(subject, base):
-                asker = None  # makes room for the next one
-                gc.collect()
-                asker = _asker(wanted, subject if _shared(subject, base) else one, found, engine, served)
-            how = asker.identity()
-            said[name] = responses.collect(
-                place / f"{name}.jsonl", found, asker, whose=whose[name], adapter=name == "model"
-            )
+    whose = models.identities
+    asked = answering.each(models, found, engine, batch=wanted.batch, max_new_tokens=wanted.max_new_tokens)
+    for name, asker in asked:
+        how = asker.identity()
+        said[name] = responses.collect(
+            place / f"{name}.jsonl", found, asker, whose=whose[name], adapter=name == "model"
+        )
     return said, how
-
-
-def _shared(subject: Subject, base: Subject | None) -> bool:
-    """Whether the base is the model without its adapter, so that one loading serves both."""
-    return base is not None and base == subject.base() if subject.adapter else False
-
-
-def _asker(
-    wanted: Wanted,
-    subject: Subject,
-    found: Sequence[Question],
-    engine: Engine | None,
-    served: contextlib.ExitStack,
-) -> Asker:
-    if subject.provider is not None and engine is not None:
-        [provider] = served.enter_context(local.started([subject.provider]))
-        return Endpoint(provider, engine, max_new_tokens=wanted.max_new_tokens)
-    weights = Weights(subject, batch=wanted.batch, max_new_tokens=wanted.max_new_tokens)
-    if subject.adapter:
-        weights.require_effect(found)
-    return weights

@@ -110,10 +110,13 @@ def sentence(claim: Mapping[str, Any]) -> str:
     return said + "."
 
 
-def spelled(estimate: Mapping[str, float] | None, *, sign: str = "") -> str:
-    """A share with its interval, in percent."""
+def spelled(estimate: Mapping[str, float] | None, *, sign: str = "", in_percent: bool = True) -> str:
+    """A share with its interval, in percent; or a grade, as it is."""
     if estimate is None:
         return "-"
+    if not in_percent:
+        value, low, high = (estimate[key] for key in ("value", "low", "high"))
+        return f"{value:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"
     value, low, high = (estimate[key] * 100 for key in ("value", "low", "high"))
     return f"{value:{sign}.1f} [{low:{sign}.0f}, {high:{sign}.0f}]"
 

@@ -1,10 +1,9 @@
-"""Statistics with their uncertainty: shares and means, paired tests, bootstrap, agreement, labels, power."""
+"""Statistics with their uncertainty: shares and means, paired tests, bootstrap, agreement, power."""
 
 from kalign.statistics.agreement import cohen, fleiss, gwet, krippendorff, raw
-from kalign.statistics.bootstrap import mean_interval, paired_difference
+from kalign.statistics.bootstrap import between, mean_interval, paired_difference, resampled
 from kalign.statistics.corrected import rogan_gladen
-from kalign.statistics.estimates import Estimate, mcnemar, mean, wilson
-from kalign.statistics.labels import by_label, macro_f1
+from kalign.statistics.estimates import Estimate, macro, mcnemar, mean, wilson
 from kalign.statistics.many import benjamini_hochberg, holm
 from kalign.statistics.power import detectable, pairs_needed, power
 from kalign.statistics.verdicts import change, retained
@@ -12,7 +11,7 @@ from kalign.statistics.verdicts import change, retained
 __all__ = [
     "Estimate",
     "benjamini_hochberg",
-    "by_label",
+    "between",
     "change",
     "cohen",
     "detectable",
@@ -20,7 +19,7 @@ __all__ = [
     "gwet",
     "holm",
     "krippendorff",
-    "macro_f1",
+    "macro",
     "mcnemar",
     "mean",
     "mean_interval",
@@ -28,6 +27,7 @@ __all__ = [
     "pairs_needed",
     "power",
     "raw",
+    "resampled",
     "retained",
     "rogan_gladen",
     "wilson",

@@ -1,6 +1,6 @@
 """Bootstrap intervals that resample families of prompts: what comes of one seed stands or falls together."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,37 @@ def paired_difference(
         raise ValueError(f"{len(before)} values before and {len(after)} after; a pair needs both")
     changes = [new - old for old, new in zip(before, after, strict=True)]
     return mean_interval(changes, clusters=clusters, resamples=resamples, seed=seed)
+
+
+def resampled(
+    counts: NDArray[np.float64],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """What a statistic of summed counts becomes when families are drawn with replacement: (resamples,).
+
+    Args:
+        counts: what each family counts, (families, columns).
+        statistic: from sums, (draws, columns), to values, (draws,); nan where a draw has none.
+    """
+    generator = np.random.default_rng(seed)
+    block = max(1, 1_000_000 // len(counts))
+    values = []
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        weights = generator.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=size)
+        values.append(statistic(weights @ counts))
+    return np.concatenate(values)
+
+
+def between(value: float, drawn: NDArray[np.float64]) -> Estimate:
+    """A value with the 95 % percentile interval of what was drawn for it; draws without a value are left
+    out."""
+    known = drawn[~np.isnan(drawn)]
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (value, value)
+    return Estimate(value=value, low=float(low), high=float(high))
 
 
 def _by_cluster(

@@ -9,7 +9,8 @@ from kalign.config import Recipe
 from kalign.data import marking, tags
 from kalign.data.build import Pair
 from kalign.records import Message, text
-from kalign.statistics import macro_f1, wilson
+from kalign.statistics import wilson
+from kalign.statistics.labels import macro_f1
 
 
 def asked(recipe: Recipe, conversation: Sequence[Message]) -> tuple[Message, ...]:

@@ -146,3 +146,23 @@ def test_nothing_has_no_mean() -> None:
         statistics.mean([])
     with pytest.raises(ValueError, match="nothing"):
         statistics.wilson(0, 0)
+
+
+def test_families_drawn_by_their_counts_give_the_interval_of_families_drawn_by_their_values() -> None:
+    draw = np.random.default_rng(1)
+    values, families = draw.integers(0, 2, size=300), np.repeat(np.arange(60), 5)
+    whole = statistics.mean_interval(values.tolist(), clusters=families.tolist())
+    counts = np.stack([np.bincount(families, weights=values), np.full(60, 5.0)], axis=1)
+    drawn = statistics.resampled(counts, lambda sums: sums[:, 0] / sums[:, 1])
+    found = statistics.between(values.mean(), drawn)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (whole.value, whole.low, whole.high), abs=0.01
+    )
+
+
+def test_every_task_weighs_alike_in_a_macro_average() -> None:
+    """(0.5 + 1) / 2, though the second task has a hundred questions; the first alone is uncertain: its
+    variance of 0.5 over two questions, halved twice."""
+    found = statistics.macro([[0, 1], [1] * 100])
+    assert found.value == 0.75
+    assert found.high - found.value == pytest.approx(1.959964 * (0.5 / 2) ** 0.5 / 2)

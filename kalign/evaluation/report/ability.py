@@ -4,31 +4,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from kalign import pages
-from kalign.evaluation import tables
+from kalign.evaluation import scoreboard
 from kalign.pages import Cell, Section
+
+COLUMNS = ["task", "n", "base", "model", "difference", "verdict"]
 
 
 def sections(folder: Path, document: dict[str, Any]) -> tuple[str, list[Section]]:
-    """The table of abilities, and how they were measured."""
-    rows = [_row(one) for one in document["tasks"]]
-    columns = ["task", "n", "base in %", "model in %", "difference", "verdict"]
-    how = (
-        f"lm-evaluation-harness {document['harness']}, {document['num_fewshot']} shots, "
-        f"{'with' if document['chat_template'] else 'without'} chat template; a task is kept where its loss "
-        f"is below {document['margin'] * 100:g} points with certainty"
-    )
-    return "", [Section(title="Ability", parts=[pages.table(columns, rows), pages.text(how, soft=True)])]
+    """The table of abilities, how they were measured, and the parts of a benchmark that has any."""
+    parts = [_table(document["tasks"], scoreboard.title(document))]
+    parts += [pages.text(note, soft=True) for note in document["notes"]]
+    made = [Section(title=f"Ability: {document['suite']}", parts=parts)]
+    for title, rows in document.get("parts", {}).items():
+        made.append(Section(title=title, parts=[_table(rows, "")]))
+    return "", made
+
+
+def _table(rows: list[Mapping[str, Any]], caption: str) -> Markup:
+    return pages.table(COLUMNS, [_row(one) for one in rows], caption=caption)
 
 
 def _row(task: Mapping[str, Any]) -> list[str | Cell]:
-    change = task.get("change") or {}
-    verdict = change.get("verdict", "–")
-    return [
-        task["task"],
-        str(task["n"]),
-        tables.spelled(task.get("base")),
-        tables.spelled(task["model"]),
-        tables.spelled(change.get("difference"), sign="+"),
-        Cell(verdict, {"kept": "good", "worse": "bad"}.get(verdict, "")),
-    ]
+    cells, verdict = scoreboard.spelled(task)
+    return [*cells, Cell(verdict, {"kept": "good", "better": "good", "worse": "bad"}.get(verdict, ""))]

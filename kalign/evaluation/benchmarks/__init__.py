@@ -1,0 +1,1 @@
+"""Benchmarks that kalign asks and scores itself, over files that their users bring."""
