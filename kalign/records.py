@@ -38,7 +38,8 @@ class Message:
 class Triplet:
     """After `prompt`, the answer `chosen` is better than the answer `rejected`.
 
-    An answer is usually one assistant turn; it may be longer, but must end with the assistant.
+    An answer is usually one assistant turn; it may be longer, but must end with the assistant. Without
+    turns in `rejected`, there is one answer to learn, and no worse one.
 
     Raises:
         ValueError: the turns cannot be such a triplet.
@@ -51,7 +52,8 @@ class Triplet:
     rejected: tuple[Message, ...]
 
     def __post_init__(self) -> None:
-        for name, answer in (("chosen", self.chosen), ("rejected", self.rejected)):
+        answers = {"chosen": self.chosen} | ({"rejected": self.rejected} if self.rejected else {})
+        for name, answer in answers.items():
             if not answer or answer[-1].role != "assistant":
                 raise ValueError(f"{name} must end with an assistant turn")
             if not answer[-1].content.strip():

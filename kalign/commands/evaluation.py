@@ -4,7 +4,7 @@ import argparse
 import difflib
 from collections.abc import Mapping
 
-from kalign.commands import benchmarks, judges
+from kalign.commands import benchmarks, cultural, judges
 from kalign.commands.command import Command, console, count, print_json, quiet_libraries
 from kalign.errors import ConfigError
 
@@ -47,6 +47,8 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     suites = [word.partition("=")[2] for word in words if word.startswith("suite=")]
     if benchmarks.SETTINGS.keys() & set(suites):
         return benchmarks.evaluate(words, flags)
+    if set(cultural.SUITES) & set(suites):
+        return cultural.evaluate(words, flags)
     if set(ABILITIES) & set(suites):
         return _ability(plain.read(words, settings=ABILITY), flags)
     own = [word for word in words if word.partition("=")[0] in SETTINGS]
@@ -171,6 +173,7 @@ COMMANDS: Mapping[str, Command] = {
         "scored by lm-evaluation-harness: data is a local copy, tasks some of its tasks, num_fewshot "
         "(0) and chat_template (false) are the harness' own. "
         + benchmarks.ABOUT
+        + cultural.ABOUT
         + "compare pairs finished evaluations, each "
         "with the first.",
     ),

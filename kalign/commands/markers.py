@@ -101,20 +101,31 @@ def funnel(words: list[str], flags: argparse.Namespace) -> int:
 
     from kalign.config import words as plain
 
-    given = plain.read(words, settings={"stages": None, "tagger": "rules", "out": "funnel"})
+    given = plain.read(
+        words, settings={"stages": None, "tagger": "rules", "audit": None, "tags": None, "out": "funnel"}
+    )
     from kalign import files
     from kalign.errors import ConfigError
+    from kalign.markers import error_rates, report, taggers
     from kalign.markers import funnel as counting
-    from kalign.markers import report, taggers
 
     if not given["stages"]:
         raise ConfigError("stages is missing; give stages=FILE.yaml, which names the data sets of each stage")
+    if bool(given["audit"]) != bool(given["tags"]):
+        raise ConfigError(
+            "audit=SHEET.csv,... and tags=DIR, the tags that its texts were drawn of, belong together; give "
+            "both"
+        )
     datasets = counting.read(Path(given["stages"]))
+    errors = None
+    if given["audit"] and given["tags"]:
+        sheets = [Path(each) for each in given["audit"].split(",")]
+        errors = error_rates.read(sheets, Path(given["tags"]))
     tagger = taggers.named(str(given["tagger"]))
     out = Path(str(given["out"]))
     with taggers.ready(tagger, out / "answers.sqlite"):
         tallies = counting.tagged(datasets, tagger, out)
-    told = counting.document(tallies)
+    told = counting.document(tallies, errors)
     files.write_json(out / "funnel.json", told)
     with files.atomic(out / "funnel.html") as partial:
         page = report.page(told, tagger=f"{tagger.name} {tagger.version}, unless a data set brings its own")
@@ -229,11 +240,13 @@ COMMANDS: Mapping[str, Command] = {
         run=funnel,
         summary="see where the culture goes: shares, countries, domains by stage",
         example="kalign funnel stages=stages.yaml out=funnel",
-        words="stages=FILE.yaml [tagger=rules] [out=funnel]",
+        words="stages=FILE.yaml [tagger=rules] [audit=SHEET.csv,... tags=DIR] [out=funnel]",
         about_words="FILE names data sets: stages: {pretrain: {web: {path: FILE, columns: {text: text}}}, "
         "alignment: {mine: {path: pack:ko, map: triplets}}}; others are compared with the first stage. "
         "A data set may bring its own tags (columns: {culture: COLUMN}, tags: FILE), be one that there is a "
-        "map of (map: culture_markers), or be read in part (share: 0.1).",
+        "map of (map: culture_markers), or be read in part (share: 0.1). audit and tags name filled-in "
+        "sheets of kalign audit draw and the tags they were drawn of: shares are shown without the tagger's "
+        "errors too.",
     ),
     "arms": Command(
         run=arms,

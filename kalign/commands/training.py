@@ -70,6 +70,10 @@ def learn(recipe: "Recipe", shown: "Console", notice: "Notice") -> "Run":
         from kalign.training import dpo
 
         return dpo.train(recipe, shown, notice)
+    if recipe.data.format != "associations":
+        from kalign.training import sft, taught
+
+        return sft.train(recipe, shown, notice, taught.examples)
     from kalign.associations import tasks
 
     if recipe.method == "sft":

@@ -16,7 +16,7 @@ class Columns:
 
     prompt: str | None = "prompt"
     chosen: str = "chosen"
-    rejected: str = "rejected"
+    rejected: str | None = "rejected"
     family: str | None = None
     target: str | None = None
 

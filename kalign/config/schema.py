@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kalign.config.associations import Associations, Reward, Sft
-from kalign.config.data import Data
+from kalign.config.data import Data, Source
 from kalign.config.model import Model
 from kalign.config.rules import above, one_of
 from kalign.config.training import Adapter, Loss, Trainer
@@ -26,6 +26,8 @@ UNREAD = {
     "rloo": ("loss", "sft"),
     "grpo": ("loss", "sft"),
 }
+# Whether a method learns from data.format=associations
+TAKES_ASSOCIATIONS = {"dpo": (False,), "sft": (True, False), "rloo": (True,), "grpo": (True,)}
 
 
 @dataclass(kw_only=True)
@@ -107,7 +109,7 @@ class Recipe:
 
     def _check_markers(self) -> None:
         markers = self.data.markers
-        if markers.mode == "inferred" and "sft" not in self.loss.losses():
+        if markers.mode == "inferred" and self.method == "dpo" and "sft" not in self.loss.losses():
             raise ConfigError(
                 "data.markers.mode=inferred needs a model that writes markers, and both answers of a pair "
                 "begin with the same, so that no preference teaches them; use loss.loss_type=[sigmoid,sft]"
@@ -120,11 +122,16 @@ class Recipe:
 
     def _check_method(self) -> None:
         one_of("method", self.method, tuple(UNREAD))
-        if (self.method != "dpo") != (self.data.format == "associations"):
+        if (self.data.format == "associations") not in TAKES_ASSOCIATIONS[self.method]:
             raise ConfigError(
                 f"method={self.method} cannot learn from data.format={self.data.format}: dpo takes pairs, "
-                "sft, rloo and grpo take associations (data=associations); 'kalign norms pairs' makes "
-                "pairs of norms"
+                "rloo and grpo take associations (data=associations), sft takes either; 'kalign norms "
+                "pairs' makes pairs of norms"
+            )
+        if self.method == "dpo" and any(each.columns.rejected is None for each in self._read()):
+            raise ConfigError(
+                "method=dpo needs a worse answer beside each one, and data.columns.rejected is null; name "
+                "its column, or learn the answers alone with method=sft"
             )
         if self.method not in ("rloo", "grpo"):
             return
@@ -139,6 +146,9 @@ class Recipe:
                 f"multiple of reward.num_generations={self.reward.num_generations}"
             )
 
+    def _read(self) -> list[Source]:
+        return list(self.data.mix.values()) or [self.data]
+
     def determining(self) -> dict[str, Any]:
         """The settings that decide what a run finds out: all but where it lies and how often it reports and
         saves."""
@@ -149,6 +159,8 @@ class Recipe:
             del plain["trainer"][key]
         for key in UNREAD[self.method]:
             del plain[key]
+        if self.data.format != "associations":
+            plain.pop("associations", None)
         del plain["model"]["licence"], plain["data"]["accept_licence_of"]  # duties, not numbers
         return plain
 

@@ -188,6 +188,8 @@ def _tokenised(line: Line, triplet: Triplet, data: Data, chat: Tokenises) -> Pai
     line.prompt_tokens, line.chosen_tokens, line.rejected_tokens = map(
         len, (tokens.prompt, tokens.chosen, tokens.rejected)
     )
+    if not triplet.rejected:
+        line.rejected_tokens = None
     line.control_tokens = tokens.control_tokens
     if tokens.control_tokens and data.control_tokens == "drop":
         line.reason = "control_tokens"

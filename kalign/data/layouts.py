@@ -6,6 +6,8 @@
 | text or messages | messages | the answer's turns; a prompt repeated at their beginning is taken off |
 | null (implicit) | messages | what both share at the beginning is the prompt |
 | null (implicit) | text | the same, up to the last white space they share |
+
+Where a row has one answer only (rejected: null), an implicit prompt is all turns before the last one.
 """
 
 import os
@@ -25,14 +27,17 @@ def triplet(row: dict[str, Any], columns: Columns, identity: str) -> Triplet:
         ValueError: the row has not these columns, or they hold something else.
         UnusableTriplet: it is a triplet from which nothing can be learned.
     """
-    for name in (columns.chosen, columns.rejected):
-        if name not in row:
-            raise ValueError(_missing(name, "chosen" if name == columns.chosen else "rejected", row))
+    for name, role in ((columns.chosen, "chosen"), (columns.rejected, "rejected")):
+        if name is not None and name not in row:
+            raise ValueError(_missing(name, role, row))
     if columns.prompt is not None and columns.prompt not in row:
         raise ValueError(
             _missing(columns.prompt, "prompt", row)
             + ", or data.columns.prompt=null if both answers begin with it"
         )
+    if columns.rejected is None:
+        prompt, good = _one_answer(row, columns)
+        return Triplet(id=identity, prompt=prompt, chosen=good, rejected=())
     chosen, rejected = row[columns.chosen], row[columns.rejected]
     if isinstance(chosen, list) != isinstance(rejected, list):
         raise ValueError(f"{columns.chosen} and {columns.rejected} must both be text or both be messages")
@@ -43,6 +48,25 @@ def triplet(row: dict[str, Any], columns: Columns, identity: str) -> Triplet:
             row, columns, _text(chosen, columns.chosen), _text(rejected, columns.rejected)
         )
     return Triplet(id=identity, prompt=prompt, chosen=good, rejected=bad)
+
+
+def _one_answer(row: dict[str, Any], columns: Columns) -> tuple[Turns, Turns]:
+    """Prompt and answer of a row without a worse answer."""
+    value = row[columns.chosen]
+    answer = _messages(value) if isinstance(value, list) else _answer(_text(value, columns.chosen))
+    if columns.prompt is None:
+        if not isinstance(value, list):
+            raise ValueError(
+                f"{columns.chosen} is one text, so nothing says where its prompt ends; name the column of "
+                "the prompt, data.columns.prompt=NAME"
+            )
+        return answer[:-1], answer[-1:]
+    prompt = _turns(row[columns.prompt], columns.prompt)
+    if answer and answer[0].role == "assistant":
+        return prompt, answer
+    if answer[: len(prompt)] != prompt:
+        raise ValueError(f"{columns.chosen} begins with other turns than {columns.prompt}")
+    return prompt, answer[len(prompt) :]
 
 
 def _of_messages(

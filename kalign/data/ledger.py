@@ -36,7 +36,7 @@ class Line:
     rejected_truncated: bool = False
     control_tokens: int = 0  # how often the texts spell a control token, which stays text
     language_share: float | None = None  # of the letters of both answers, those of the pack's language
-    similarity: float | None = None  # of the two answers, 0 to 1
+    similarity: float | None = None  # of the two answers, 0 to 1; None where there is one
     suspect: str = ""  # near_duplicate, swapped: kept, but worth a look
     detail: str = ""
 
@@ -69,6 +69,8 @@ def describe(line: Line, triplet: Triplet, letters: re.Pattern[str]) -> None:
     line.language_share = (
         round(sum(1 for letter in written if letters.match(letter)) / len(written), 4) if written else None
     )
+    if not rejected:
+        return
     line.similarity = round(similarity(chosen, rejected), 4)
     if line.similarity >= ALIKE:
         line.suspect = "near_duplicate"

@@ -210,7 +210,9 @@ def _group(held: Collection[str], shares: Mapping[str, float]) -> str:
 
 
 def _tokens(pair: Pair) -> int:
-    return 2 * len(pair.prompt_ids) + len(pair.chosen_ids) + len(pair.rejected_ids)
+    """How many tokens are read of a pair: its prompt stands before each answer."""
+    answers = 2 if pair.triplet.rejected else 1
+    return answers * len(pair.prompt_ids) + len(pair.chosen_ids) + len(pair.rejected_ids)
 
 
 def _cut(pair: Pair, length: int) -> Pair:

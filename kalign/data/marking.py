@@ -102,8 +102,9 @@ def marked(triplet: Triplet, values: Values, kept: Collection[str] | None, *, co
     prompt = behind_prompt(triplet.prompt, behind)
     if not completion:
         return replace(triplet, prompt=prompt)
-    before = f"{spelled(values)}\n"
-    chosen, rejected = (_before(turns, before) for turns in (triplet.chosen, triplet.rejected))
+    chosen, rejected = (
+        before(turns, f"{spelled(values)}\n") if turns else () for turns in (triplet.chosen, triplet.rejected)
+    )
     return replace(triplet, prompt=prompt, chosen=chosen, rejected=rejected)
 
 
@@ -115,7 +116,7 @@ def behind_prompt(turns: Sequence[Message], markers: str) -> tuple[Message, ...]
     return (*turns[:-1], replace(last, content=f"{last.content}\n{markers}"))
 
 
-def _before(turns: Sequence[Message], markers: str) -> tuple[Message, ...]:
+def before(turns: Sequence[Message], markers: str) -> tuple[Message, ...]:
     """The turns with markers before the first one of the assistant."""
     place = next(place for place, turn in enumerate(turns) if turn.role == "assistant")
     first = replace(turns[place], content=markers + turns[place].content)

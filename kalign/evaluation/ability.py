@@ -1,9 +1,9 @@
 """What a model can do: tasks of lm-evaluation-harness by name, over local copies, base and adapter paired."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 
@@ -69,7 +69,7 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
     how = {
         "num_fewshot": wanted.num_fewshot,
         "chat_template": wanted.chat_template,
-        "template": _template(subject) if wanted.chat_template else "none, plain text",
+        "template": template(subject) if wanted.chat_template else "none, plain text",
         "batch": wanted.batch,
     }
     folder = _folder(wanted, subject, whose | how)
@@ -77,7 +77,7 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
     with runs.locked(Run(folder)):
         local = _local(wanted, folder)
         tasks = harness.tasks(ability.folder, ability.group, local, wanted.tasks)
-        said = _samples(wanted, folder, tasks, subject, whose, how | {"data": _digest(local)})
+        said = samples(wanted, folder, tasks, subject, whose, how | {"data": _digest(local)})
         document = {
             "suite": wanted.suite,
             "harness": harness.version(),
@@ -116,7 +116,8 @@ def click(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _template(subject: Subject) -> str:
+def template(subject: Subject) -> str:
+    """The model's chat template, in words."""
     chat = promises.load_chat(subject.model, loading.locate(subject.model))
     return f"the model's own, sha256 {chat.template_sha256[:12]}"
 
@@ -145,15 +146,39 @@ def _folder(wanted: Wanted, subject: Subject, decided: Mapping[str, Any]) -> Pat
     return Path("evals") / f"{title}-{runs.fingerprint(decided)[:8]}"
 
 
-def _samples(
-    wanted: Wanted,
+class Manner(Protocol):
+    """How questions are put."""
+
+    @property
+    def batch(self) -> int:
+        """How many are scored at once."""
+
+    @property
+    def num_fewshot(self) -> int:
+        """How many answered ones stand before each."""
+
+    @property
+    def chat_template(self) -> bool:
+        """Whether they are put in the model's chat template."""
+
+
+def samples(
+    wanted: Manner,
     folder: Path,
     tasks: Mapping[str, Any],
     subject: Subject,
     whose: Mapping[str, Any],
     how: Mapping[str, Any],
+    told: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
 ) -> dict[str, dict[str, list[Sample]]]:
-    """Every sample by model and task; a task that was scored before is read, never scored again."""
+    """Every sample by model and task; a task that was scored before is read, never scored again.
+
+    Args:
+        told: what else is kept of one of the harness' samples.
+
+    Raises:
+        IntegrityError: the folder holds scores of another model, or that were made otherwise.
+    """
     said: dict[str, dict[str, list[Sample]]] = {}
     weights: Weights | None = None
     for name in ("base", "model"):
@@ -171,6 +196,7 @@ def _samples(
                     adapter=name == "model",
                     num_fewshot=wanted.num_fewshot,
                     chat_template=wanted.chat_template,
+                    told=told,
                 )
                 files.write_jsonl(path, [head, *map(asdict, rows)])
             said.setdefault(name, {})[task] = rows
@@ -189,13 +215,23 @@ def _kept(path: Path, head: Mapping[str, Any]) -> list[Sample] | None:
     return [Sample(**row) for row in lines[1:]]
 
 
+def require_paired(said: Mapping[str, Mapping[str, Sequence[Sample]]]) -> None:
+    """Refuse to compare answers to different questions.
+
+    Raises:
+        IntegrityError: base and model were not asked the same.
+    """
+    for task, before in said.get("base", {}).items():
+        if [one.key for one in before] != [one.key for one in said["model"][task]]:
+            raise IntegrityError(f"{task}: base and model were not asked the same prompts; score both again")
+
+
 def _sums(said: Mapping[str, Mapping[str, Sequence[Sample]]], margin: float) -> list[dict[str, Any]]:
     """A row a task, base and model paired question by question, and the averages."""
+    require_paired(said)
     tasks: dict[str, tuple[list[float] | None, list[float]]] = {}
     for task, after in said["model"].items():
         before = said["base"][task] if "base" in said else None
-        if before is not None and [one.key for one in before] != [one.key for one in after]:
-            raise IntegrityError(f"{task}: base and model were not asked the same prompts; score both again")
         tasks[task] = (
             [one.correct for one in before] if before is not None else None,
             [one.correct for one in after],

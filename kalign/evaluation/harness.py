@@ -5,9 +5,9 @@ Its cache of answers is keyed by the prompt alone, so that one model would be gi
 
 import importlib.metadata
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,13 @@ SPLITS = ("train", "validation", "dev", "test")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One question of a task: what pairs it with another model's, and its score."""
+    """One question of a task: what pairs it with another model's, its score, and what else is told of it."""
 
     task: str
     doc_hash: str
     prompt_hash: str
     correct: float
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -69,43 +70,83 @@ def tasks(folder: str, group: str, local: Path | None, only: Collection[str]) ->
         DataError: the local copy lacks a task's data.
         ResourceError: there is no local copy, and the Hub cannot be reached.
     """
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    import lm_eval.tasks
-    from lm_eval.api.task import ConfigurableTask
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    root = Path(lm_eval.tasks.__file__).parent / folder
-    manager = lm_eval.tasks.TaskManager(include_defaults=False, include_path=[root])
-    index = {
-        name: entry
-        for name, entry in manager.task_index.items()
-        if name.startswith(group) and entry.kind.name == "TASK"
-    }
+    index = _index(folder, group)
     if unknown := sorted(set(only) - index.keys()):
         raise ConfigError(f"tasks={unknown[0]} is unknown; there are {', '.join(sorted(index))}")
     found = {}
     for name in sorted(only or index):
-        settings = load_yaml(index[name].yaml_path)
-        for key in ("tag", "group", "task_list"):
-            settings.pop(key, None)
-        if local is not None:
-            settings |= _over(local, settings)
-        try:
-            found[name] = ConfigurableTask(config=settings)
-        except (OSError, ConnectionError, ValueError) as wrong:
-            said = " ".join(str(wrong).split())[:200]
-            raise ResourceError(
-                f"{name}: its data cannot be loaded ({said}); give data=FOLDER, a local copy"
-            ) from wrong
+        own = _settings(index[name])
+        found[name] = made(own if local is None else own | _over(local, own))
+    return found
+
+
+def settings(folder: str, name: str) -> dict[str, Any]:
+    """The harness' own settings of one task.
+
+    Raises:
+        KeyError: it has no such task.
+    """
+    return _settings(_index(folder, name)[name])
+
+
+def made(settings: Mapping[str, Any]) -> Any:
+    """The task that settings describe, with its data loaded.
+
+    Raises:
+        ResourceError: they cannot be loaded.
+    """
+    from lm_eval.api.task import ConfigurableTask
+
+    try:
+        return ConfigurableTask(config=dict(settings))
+    except (OSError, ConnectionError, ValueError) as wrong:
+        said = " ".join(str(wrong).split())[:200]
+        raise ResourceError(
+            f"{settings['task']}: its data cannot be loaded ({said}); give data=FOLDER, a local copy"
+        ) from wrong
+
+
+def _index(folder: str, group: str) -> dict[str, Any]:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    import lm_eval.tasks
+
+    root = Path(lm_eval.tasks.__file__).parent / folder
+    if not root.is_dir():
+        return {}
+    manager = lm_eval.tasks.TaskManager(include_defaults=False, include_path=[root])
+    return {
+        name: entry
+        for name, entry in manager.task_index.items()
+        if name.startswith(group) and entry.kind.name == "TASK"
+    }
+
+
+def _settings(entry: Any) -> dict[str, Any]:
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    found = dict(load_yaml(entry.yaml_path))
+    for key in ("tag", "group", "task_list"):
+        found.pop(key, None)
     return found
 
 
 def score(
-    weights: Weights, task: Any, *, adapter: bool, num_fewshot: int, chat_template: bool
+    weights: Weights,
+    task: Any,
+    *,
+    adapter: bool,
+    num_fewshot: int,
+    chat_template: bool,
+    told: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
 ) -> list[Sample]:
-    """The harness' score of every question of a task, in its order."""
+    """The harness' score of every question of a task, in its order.
+
+    Args:
+        told: what else is kept of one of its samples.
+    """
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
 
     model = weights.model.get_base_model() if weights.subject.adapter else weights.model
     off = weights.subject.adapter is not None and not adapter
@@ -119,6 +160,7 @@ def score(
             use_cache=None,
             bootstrap_iters=0,
             log_samples=True,
+            task_manager=TaskManager(include_defaults=False),  # else it reads its 13,000 files for nothing
         )
     [(name, samples)] = scored["samples"].items()
     metric = next((one for one in METRICS if one in samples[0]), None)
@@ -130,6 +172,7 @@ def score(
             doc_hash=one["doc_hash"],
             prompt_hash=one["prompt_hash"],
             correct=float(one[metric]),
+            told=told(one) if told else {},
         )
         for one in samples
         if one["filter"] == samples[0]["filter"]  # a task may read one answer in several ways

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kalign import files, runs
+from kalign import files, runs, yaml_files
 from kalign.config import Model, Quantization
 from kalign.config.compose import load, root
 from kalign.errors import ConfigError, IntegrityError
@@ -89,13 +89,15 @@ def settings(reference: str, family: str | None) -> Model:
     Raises:
         ConfigError: there is no such family.
     """
-    options = sorted(path.stem for path in (root("conf") / "model").glob("*.yaml"))
+    folder = root("conf") / "model"
+    options = sorted(path.stem for path in folder.glob("*.yaml"))
     if family is not None and family not in options:
         raise ConfigError(f"family={family} is no file of conf/model/; use one of {', '.join(options)}")
     for option in [family] if family else options:
+        if not family and yaml_files.read(folder / f"{option}.yaml").get("repo") != reference:
+            continue
         model = load(["recipe=tiny", f"model={option}", "trainer.bf16=false"]).model
-        if family or model.repo == reference:
-            return dataclasses.replace(model, repo=reference, template_sha256=None)
+        return dataclasses.replace(model, repo=reference, template_sha256=None)
     dtype = "bfloat16"
     if (config := Path(reference).expanduser() / "config.json").is_file():
         stated = json.loads(config.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
 """The arms of a study with markers, side by side: steps, tokens with and without markers, results."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ def _arm(run: Run) -> dict[str, Any]:
     held_out = result["held_out"] or {}
     return {
         "run": run.path.name,
+        "method": recipe["method"],
         "arm": recipe["data"]["markers"]["arm"],
         "mode": recipe["data"]["markers"]["mode"],
         "seed": recipe["trainer"]["seed"],
@@ -69,6 +70,7 @@ def _arm(run: Run) -> dict[str, Any]:
         "tokens_without_markers": round(facts[PLAIN] / pairs * seen) if pairs else 0,
         "tokens_with_markers": round(facts[WITH] / pairs * seen) if pairs else 0,
         "reward_accuracy": (held_out.get("reward_accuracy") or {}).get("after"),
+        "nats_a_token": (held_out.get("nats_a_token") or {}).get("after"),
         "reward_margin": (held_out.get("reward_margin") or {}).get("after"),
         "markers": result["markers"],
     }
@@ -78,7 +80,7 @@ def different(arms: Sequence[dict[str, Any]]) -> list[str]:
     """Why the arms cannot be compared, one sentence each."""
     return [
         f"the arms differ in {name}: {', '.join(str(each[key]) for each in arms)}"
-        for key, name in (("steps", "steps"), ("pairs_seen", "pairs seen"))
+        for key, name in (("method", "method"), ("steps", "steps"), ("pairs_seen", "pairs seen"))
         if len({each[key] for each in arms}) > 1
     ]
 
@@ -94,19 +96,32 @@ def say(console: Console, arms: Sequence[dict[str, Any]]) -> None:
     console.print(table)
     console.print(
         "tokens: of the prompts and answers that were seen; accuracy: held-out pairs whose chosen answer "
-        "gained more likelihood",
+        "gained more likelihood; nats a token: what a right answer costs after supervised training, in mode "
+        "inferred behind the markers that the model wrote",
         style="dim",
         soft_wrap=True,
     )
     for sentence in different(arms):
         console.print(f"Not comparable: {sentence}", style="red", soft_wrap=True)
     for each in arms:
-        accuracy = (each["markers"] or {}).get("accuracy")
-        if accuracy:
-            told = ", ".join(f"{name} {listing.spelled(share)}" for name, share in accuracy.items())
-            console.print(
-                f"{each['run']}: markers that the model wrote itself are right: {told}", soft_wrap=True
-            )
+        if (each["markers"] or {}).get("accuracy"):
+            console.print(_predicted(each["run"], each["markers"]))
+
+
+def _predicted(run: str, markers: Mapping[str, Any]) -> Table:
+    """How well a model predicts the markers of its prompts."""
+    title = (
+        f"{run}: markers that the model wrote itself, in {markers['answers_with_markers']} of "
+        f"{markers['answers']} answers"
+    )
+    table = Table(title=title, title_justify="left")
+    for column in ("marker", "right", "mean F1 of its values"):
+        table.add_column(column, justify="left" if column == "marker" else "right")
+    f1 = markers.get("macro_f1") or {}
+    for name, share in markers["accuracy"].items():
+        table.add_row(name, listing.spelled(share), listing.spelled(f1.get(name)))
+    table.add_row("all of a text", listing.spelled(markers.get("exact")), "")
+    return table
 
 
 def _rows(arms: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
@@ -121,4 +136,5 @@ def _rows(arms: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
         "tokens without markers": [f"{each['tokens_without_markers']:,}" for each in arms],
         "tokens with markers": [f"{each['tokens_with_markers']:,}" for each in arms],
         "held-out accuracy": [listing.spelled(each["reward_accuracy"]) for each in arms],
+        "held-out nats a token": [listing.spelled(each["nats_a_token"]) for each in arms],
     }

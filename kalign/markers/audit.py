@@ -42,9 +42,9 @@ def draw(folder: Path, out: Path, *, size: int, seed: int = 0) -> int:
         if row["status"] != tags.OK:
             continue
         lot = -int.from_bytes(sha256(f"{seed}:{row['row']}".encode()).digest()[:8])
-        for name in row["culture"][-1:] or [NOTHING]:
-            push = heapq.heappush if len(lots[name]) < each else heapq.heappushpop
-            push(lots[name], (lot, row["row"]))
+        name = stratum(row["culture"])
+        push = heapq.heappush if len(lots[name]) < each else heapq.heappushpop
+        push(lots[name], (lot, row["row"]))
     wanted = {number for drawn in lots.values() for _, number in drawn}
     sheet = []
     languages = {row["row"]: row["lang"] for row in tagging.rows(folder) if row["row"] in wanted}
@@ -57,6 +57,11 @@ def draw(folder: Path, out: Path, *, size: int, seed: int = 0) -> int:
     return len(sheet)
 
 
+def stratum(culture: Sequence[str]) -> str:
+    """The class that a text is drawn as: the last, rarer one of several."""
+    return culture[-1] if culture else NOTHING
+
+
 def agreement(sheets: Sequence[Path], folder: Path | None = None) -> dict[str, Any]:
     """How far the raters of several sheets agree: Krippendorff's alpha (nominal) of each dimension, of each
     class of culture, and of culture in each language; with tags, how often the tagger says what a rater says.
@@ -64,7 +69,7 @@ def agreement(sheets: Sequence[Path], folder: Path | None = None) -> dict[str, A
     Raises:
         DataError: a sheet is not one of ours, or holds a value that the schema does not have.
     """
-    read = [_read(path) for path in sheets]
+    read = [read_sheet(path) for path in sheets]
     keys = list(dict.fromkeys(key for sheet in read for key in sheet))
     told: dict[str, Any] = {
         "raters": len(read),
@@ -126,8 +131,12 @@ def _corpus(folder: Path) -> Corpus:
     return Corpus(source=source, **{key: said[key] for key in keys})
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    """The ratings of a sheet by the key of their text; None where a cell is blank."""
+def read_sheet(path: Path) -> dict[str, dict[str, Any]]:
+    """The ratings of a sheet by the key of their text; None where a cell is blank.
+
+    Raises:
+        DataError: it is not one of ours, or holds a value that the schema does not have.
+    """
     known = schema.load()
     found: dict[str, dict[str, Any]] = {}
     for number, row in files.read_csv(path):

@@ -14,6 +14,7 @@ from kalign.data import tags
 from kalign.errors import ConfigError
 from kalign.markers import decomposition, geography, languages, schema, tagging, tally
 from kalign.markers.corpora import STAGES, Corpus
+from kalign.markers.error_rates import ErrorRates
 from kalign.markers.tagger import Tagger
 from kalign.markers.tally import Tally
 from kalign.statistics import Estimate, wilson
@@ -123,8 +124,12 @@ def tagged(datasets: list[Dataset], tagger: Tagger, out: Path) -> dict[tuple[str
     return found
 
 
-def document(tallies: Mapping[tuple[str, str], Tally]) -> dict[str, Any]:
-    """All that a funnel says, as plain values: see `kalign funnel --json`."""
+def document(tallies: Mapping[tuple[str, str], Tally], errors: ErrorRates | None = None) -> dict[str, Any]:
+    """All that a funnel says, as plain values: see `kalign funnel --json`.
+
+    Args:
+        errors: how often the tagger is wrong, by which shares are corrected too.
+    """
     stages: dict[str, Tally] = {}
     for (stage, _), counted in tallies.items():
         stages.setdefault(stage, Tally()).join(counted)
@@ -137,7 +142,8 @@ def document(tallies: Mapping[tuple[str, str], Tally]) -> dict[str, Any]:
         told.append(
             {
                 "stage": stage,
-                **_shares(counted),
+                **_shares(counted, errors),
+                "corrected_retention": _corrected_retention(stages[base], counted, errors),
                 "macro_share": _macro(datasets),
                 "retention": _retention(stages[base], counted),
                 "macro_retention": _ratio(_macro(datasets), _macro(_of_stage(tallies, base))),
@@ -146,23 +152,26 @@ def document(tallies: Mapping[tuple[str, str], Tally]) -> dict[str, Any]:
                 "change_since_first": _change(stages[base], counted) if stage != base else None,
                 "domains": _by_value(counted.domains),
                 "tasks": _by_value(counted.tasks),
-                "datasets": {name: _shares(each) for name, each in datasets.items()},
+                "datasets": {name: _shares(each, errors) for name, each in datasets.items()},
             }
         )
-    return {"first_stage": base, "rarefied_to": equal, "stages": told}
+    audited = asdict(errors) if errors else None
+    return {"first_stage": base, "rarefied_to": equal, "audit": audited, "stages": told}
 
 
 def _of_stage(tallies: Mapping[tuple[str, str], Tally], stage: str) -> dict[str, Tally]:
     return {name: each for (where, name), each in tallies.items() if where == stage}
 
 
-def _shares(counted: Tally) -> dict[str, Any]:
+def _shares(counted: Tally, errors: ErrorRates | None) -> dict[str, Any]:
     share = counted.share()
+    corrected = errors.corrected(counted.cultural, counted.ok) if errors else None
     return {
         "texts": sum(counted.statuses.values()),
         "not_understood": {k: v for k, v in sorted(counted.statuses.items()) if k != tags.OK},
         "cultural": counted.cultural,
         "share": asdict(share) if share else None,
+        "corrected_share": asdict(corrected) if corrected else None,
         "classes": {
             name: {
                 "texts": counted.classes[name],
@@ -212,6 +221,14 @@ def _retention(first: Tally, now: Tally) -> dict[str, float | None] | None:
         return {"value": 0.0, "low": None, "high": None}
     spread = Z * math.sqrt(1 / now.cultural - 1 / now.ok + 1 / first.cultural - 1 / first.ok)
     return {"value": value, "low": value * math.exp(-spread), "high": value * math.exp(spread)}
+
+
+def _corrected_retention(first: Tally, now: Tally, errors: ErrorRates | None) -> dict[str, float] | None:
+    if errors is None:
+        return None
+    if first is now:
+        return {"value": 1.0, "low": 1.0, "high": 1.0}
+    return errors.retention((first.cultural, first.ok), (now.cultural, now.ok))
 
 
 def _change(first: Tally, now: Tally) -> dict[str, Any] | None:

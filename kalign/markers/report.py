@@ -8,14 +8,14 @@ from rich.console import Console
 from rich.table import Table
 
 from kalign import pages
-from kalign.markers import schema, worldmap
+from kalign.markers import error_rates, schema, worldmap
 
 MOST_CURVES = 6
 
 
 def say(console: Console, told: Mapping[str, Any]) -> None:
     """Print what became of the culture, stage by stage."""
-    for title, columns, rows in (_shares(told), _geography(told), _changes(told)):
+    for title, columns, rows in (_shares(told), _corrected(told), _geography(told), _changes(told)):
         if not rows:
             continue
         table = Table(title=title, title_justify="left")
@@ -24,6 +24,8 @@ def say(console: Console, told: Mapping[str, Any]) -> None:
         for row in rows:
             table.add_row(*row)
         console.print(table)
+    if told["audit"]:
+        console.print(_audited(told), style="dim", soft_wrap=True)
 
 
 def page(told: Mapping[str, Any], *, tagger: str, title: str = "Culture funnel") -> str:
@@ -35,6 +37,7 @@ def page(told: Mapping[str, Any], *, tagger: str, title: str = "Culture funnel")
     stages = told["stages"]
     sections = [
         pages.Section(title="Where the culture goes", parts=[_share_bars(stages), _tabled(_shares(told))]),
+        *_audit_section(told),
         pages.Section(title="Data sets", parts=[_dataset_table(stages)]),
         pages.Section(title="Which culture is left", parts=[_class_bars(stages)]),
         pages.Section(title="Countries", parts=[*_maps(stages), _tabled(_geography(told)), _note(told)]),
@@ -43,8 +46,8 @@ def page(told: Mapping[str, Any], *, tagger: str, title: str = "Culture funnel")
     ]
     lead = (
         f"How much of the texts of each stage of training holds culture, and which. Tags: {tagger}. Bars and "
-        "brackets show 95 % intervals of what was sampled; they say nothing about how often a tag is wrong: "
-        "kalign audit does."
+        "brackets show 95 % intervals of what was sampled; they say nothing about how often a tag is wrong"
+        + (", which the audit does." if told["audit"] else ": kalign audit does.")
     )
     return pages.page(title, sections, lead=lead)
 
@@ -66,6 +69,26 @@ def _shares(told: Mapping[str, Any]) -> Tabled:
     ]
     columns = ["stage", "texts", "not understood", "cultural share", "mean of data sets", "of first stage"]
     return "Cultural share by stage, with 95 % intervals", columns, rows
+
+
+def _corrected(told: Mapping[str, Any]) -> Tabled:
+    """Shares without the errors that an audit found; empty without one."""
+    rows = [
+        [
+            stage["stage"],
+            _estimate(stage["share"]),
+            _estimate(stage["corrected_share"]),
+            _estimate(stage["corrected_retention"], digits=2),
+        ]
+        for stage in told["stages"]
+        if told["audit"]
+    ]
+    columns = ["stage", "as tagged", "corrected", "of first stage"]
+    return "Cultural share without the tagger's errors, with 95 % intervals", columns, rows
+
+
+def _audited(told: Mapping[str, Any]) -> str:
+    return error_rates.spelled(error_rates.ErrorRates(**told["audit"]))
 
 
 def _geography(told: Mapping[str, Any]) -> Tabled:
@@ -103,6 +126,23 @@ def _changes(told: Mapping[str, Any]) -> Tabled:
     ]
     first = told["first_stage"]
     return f"Change of the share since {first}", ["stage", "change", "other domains", "within domains"], rows
+
+
+def _audit_section(told: Mapping[str, Any]) -> list[pages.Section]:
+    if not told["audit"]:
+        return []
+    stages = told["stages"]
+    drawn = pages.bars(
+        [stage["stage"] for stage in stages],
+        {
+            "as tagged": [_interval(stage["share"]) for stage in stages],
+            "corrected": [_interval(stage["corrected_share"]) for stage in stages],
+        },
+        spelled="{:.1%}".format,
+        caption="Share of texts with at least one class of culture, as tagged and without the errors.",
+    )
+    parts = [drawn, _tabled(_corrected(told)), pages.text(_audited(told), soft=True)]
+    return [pages.Section(title="Without the tagger's errors", parts=parts)]
 
 
 def _estimate(estimate: Mapping[str, float | None] | None, *, digits: int = 3) -> str:

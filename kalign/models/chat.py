@@ -29,7 +29,8 @@ ANY_STAND_IN = re.compile(f"([{STAND_INS[0]}-{STAND_INS[-1]}])")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TripletTokens:
-    """The ids of one triplet: `prompt + chosen` and `prompt + rejected` are what the model reads."""
+    """The ids of one triplet: `prompt + chosen` and `prompt + rejected` are what the model reads; without a
+    worse answer, `rejected` is empty."""
 
     prompt: list[int]
     chosen: list[int]
@@ -100,7 +101,7 @@ class Chat:
             BrokenContract: the template breaks a promise that no other triplet could keep either.
         """
         prompt, chosen = self._pair(triplet.prompt, triplet.chosen)
-        _, rejected = self._pair(triplet.prompt, triplet.rejected)
+        rejected = self._pair(triplet.prompt, triplet.rejected)[1] if triplet.rejected else []
         spelled = [turn.content for turn in (*triplet.prompt, *triplet.chosen, *triplet.rejected)]
         count = sum(len(self._control.findall(content)) for content in spelled) if self._control else 0
         return TripletTokens(prompt=prompt, chosen=chosen, rejected=rejected, control_tokens=count)

@@ -9,6 +9,7 @@ from kalign.runs import Run
 from kalign.training import report
 
 SHOWN = {"loss": "loss", "mean_token_accuracy": "accuracy", "reward": "reward", "kl": "KL"}
+NAMES = {"nats_a_token": "nats a token of the right answer"}
 
 
 def say(run: Run, console: Console) -> None:
@@ -18,9 +19,9 @@ def say(run: Run, console: Console) -> None:
     examples = changed.pop("examples")
     table = Table(title=f"Held-out examples ({examples}), with 95 % intervals", title_justify="left")
     for column in ("", "before", "after", "change"):
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+        table.add_column(column, justify="right" if column else "left", no_wrap=bool(column))
     for name, row in changed.items():
-        table.add_row(name, *(_spelled(row[when]) for when in ("before", "after", "change")))
+        table.add_row(NAMES.get(name, name), *(_spelled(row[when]) for when in ("before", "after", "change")))
     console.print(table)
     report.print_answers(
         console,

@@ -15,18 +15,31 @@ from tqdm import tqdm
 
 from kalign import files
 from kalign.config import Recipe
+from kalign.data import build, ledger
 from kalign.data.examples import Example, Examples, Score
 from kalign.errors import DataError, IntegrityError
 from kalign.models import loading, promises
 from kalign.models.chat import Chat
 from kalign.models.loading import Located
 from kalign.preemption import Notice
-from kalign.records import Message, UnusableTriplet
+from kalign.records import Message, UnusableTriplet, text
 from kalign.runs import Run
 from kalign.statistics import mean_interval, paired_difference
-from kalign.training import adapters, arguments, checkpoints, dpo, guards, held_out, inputs, limits, results
+from kalign.training import (
+    adapters,
+    arguments,
+    checkpoints,
+    dpo,
+    guards,
+    inputs,
+    limits,
+    looks,
+    report,
+    results,
+)
 from kalign.training import ranks as waiting
 from kalign.training.example_report import SHOWN, say
+from kalign.training.looks import Look
 from kalign.training.report import Progress
 from kalign.training.steady import Steady
 
@@ -37,13 +50,13 @@ IDS = pyarrow.list_(pyarrow.int32())
 COLUMNS = {"example": "int64", "prompt_ids": IDS, "answer_ids": IDS}
 
 
-def train(recipe: Recipe, console: Console, notice: Notice, *, read: Read, build: Build) -> Run:
+def train(recipe: Recipe, console: Console, notice: Notice, *, read: Read, make: Build) -> Run:
     """Train what the recipe describes, or go on where an earlier call of the same command stopped.
 
     Args:
         notice: where a signal is noted, so that the training stops with a checkpoint.
         read: gives the examples that the recipe names, the same ones each time.
-        build: makes the method's trainer.
+        make: makes the method's trainer.
 
     Returns:
         The run, finished: `adapter/` holds the adapter, `result.json` what changed.
@@ -62,12 +75,12 @@ def train(recipe: Recipe, console: Console, notice: Notice, *, read: Read, build
     return dpo.in_folder(
         recipe,
         console,
-        train=lambda run: _train(recipe, run, console, notice, read, build),
+        train=lambda run: _train(recipe, run, console, notice, read, make),
         finished=finished,
     )
 
 
-def _train(recipe: Recipe, run: Run, console: Console, notice: Notice, read: Read, build: Build) -> None:
+def _train(recipe: Recipe, run: Run, console: Console, notice: Notice, read: Read, make: Build) -> None:
     console.print(f"{recipe.name} → {run.path}", soft_wrap=True)
     console.print(recipe.model.licence.sentence(), style="dim", soft_wrap=True)
     started = time.monotonic()
@@ -79,12 +92,13 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice, read: Rea
     if ranks.is_main_process:
         prepare(recipe, run, located, chat, examples, console)
     waiting.wait()
-    trainer = build(recipe, run, located, chat, examples)
+    trainer = make(recipe, run, located, chat, examples)
     trainer.add_callback(Progress(SHOWN))
     adapters.require_language_only(trainer.model, recipe.adapter.target_modules)
     resumed = dpo.resume_point(run, ranks, console)
     with limits.explained(run):
-        before = answers(recipe, trainer, chat, examples, adapter=False) if ranks.is_main_process else []
+        first = ranks.is_main_process
+        before = looks.look(recipe, trainer, chat, examples, adapter=False) if first else looks.NOTHING
         waiting.wait()
         console.print(
             f"Training {checkpoints.trained_weights(trainer.model):,} adapter weights by {recipe.method} on "
@@ -94,7 +108,7 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice, read: Rea
         )
         dpo.learn(trainer, resumed, notice)
         if ranks.is_main_process:
-            after = answers(recipe, trainer, chat, examples, adapter=True)
+            after = looks.look(recipe, trainer, chat, examples, adapter=True)
             results.save_adapter(recipe, run, trainer, chat)
             pace = results.pace(trainer, checkpoints.step(resumed) if resumed else 0)
             seconds = round(time.monotonic() - started, 1)
@@ -120,6 +134,10 @@ def prepare(
     }
     for name, count in examples.facts.items():
         console.print(f"{count:>12,}  {name}", style="dim", soft_wrap=True)
+    if examples.pairs:
+        ledger.write(run.ledger, examples.pairs.lines)
+        report.print_ledger(console, examples.pairs.summary, run.ledger)
+        build.require_acceptable(examples.pairs, recipe.data)
     tokens = run.pairs / "train.parquet"
     if run.manifest.exists() and tokens.exists():
         inputs.note(recipe, run, noted, {})
@@ -133,9 +151,16 @@ def prepare(
             "raise one of them"
         )
     console.print(f"{len(kept):>12,}  examples trained on ({too_long} too long)", soft_wrap=True)
-    account = {**examples.facts, "trained on": len(kept), "too long": too_long}
+    counted: dict[str, Any] = {**examples.facts, "trained on": len(kept), "too long": too_long}
+    if examples.pairs:
+        counted = examples.pairs.summary.as_dict()
     files.write_parquet(tokens, kept, COLUMNS)
-    inputs.note(recipe, run, noted, account)
+    inputs.note(recipe, run, noted, counted)
+
+
+def account(examples: Examples) -> Mapping[str, int]:
+    """What was counted while the examples were made."""
+    return examples.pairs.summary.facts if examples.pairs else examples.facts
 
 
 def tokenised(examples: Sequence[Example], chat: Chat, longest: int) -> tuple[list[dict[str, Any]], int]:
@@ -147,6 +172,10 @@ def tokenised(examples: Sequence[Example], chat: Chat, longest: int) -> tuple[li
     kept = []
     too_long = 0
     for number, example in enumerate(tqdm(examples, desc="tokenising", unit="example", leave=False)):
+        if example.pair:
+            ids = {"prompt_ids": example.pair.prompt_ids, "answer_ids": example.pair.chosen_ids}
+            kept.append({"example": number, **ids})
+            continue
         said = (Message(role="assistant", content=example.answer or ""),)
         try:
             prompt, answer = chat.exchange_ids(example.prompt, said)
@@ -191,41 +220,21 @@ def callbacks(recipe: Recipe, run: Run) -> list[Any]:
     return [guards.FiniteGradients(), sealed]
 
 
-def asked(recipe: Recipe, examples: Examples) -> Sequence[Example]:
-    """The held-out examples that are answered: all of them if the recipe says so, else a few."""
-    every = recipe.evaluation.held_out_prompts
-    return examples.held_out if every else examples.held_out[: recipe.evaluation.generations]
-
-
-def answers(recipe: Recipe, trainer: Steady, chat: Chat, examples: Examples, *, adapter: bool) -> list[str]:
-    """What the model answers to held-out examples, greedily."""
-    return held_out.answers(
-        trainer.accelerator.unwrap_model(trainer.model),
-        [chat.prompt_ids(example.prompt) for example in asked(recipe, examples)],
-        chat.tokenizer,
-        turn_end=chat.turn_end_id,
-        max_new_tokens=recipe.evaluation.max_new_tokens,
-        batch=recipe.trainer.per_device_eval_batch_size,
-        adapter=adapter,
-        autocast=trainer.accelerator.autocast,
-    )
-
-
 def conclude(
     recipe: Recipe,
     run: Run,
     trainer: Steady,
     examples: Examples,
-    before: Sequence[str],
-    after: Sequence[str],
+    before: Look,
+    after: Look,
     took: Mapping[str, Any],
 ) -> None:
     """Write curves, answers and result; the result comes last, because it is what makes a run finished."""
     files.write_jsonl(run.history, trainer.state.log_history)
-    put = asked(recipe, examples)
+    put = looks.asked(recipe, examples)
     said = [
-        {"id": example.id, "group": example.group, "before": old, "after": new}
-        for example, old, new in zip(put, before, after, strict=True)
+        {"id": example.id, "group": _named(example), "before": old, "after": new}
+        for example, old, new in zip(put, before.answers, after.answers, strict=True)
     ]
     files.write_jsonl(run.answers, said)
     result = {
@@ -238,10 +247,19 @@ def conclude(
         "licence": asdict(recipe.model.licence),
         "data_notice": examples.notice,
         "train_pairs": len(trainer.train_dataset),
-        "held_out": {"examples": len(put)} | changes(put, before, after, examples.score),
+        "held_out": {"examples": len(put)}
+        | changes(put, before.answers, after.answers, examples.score)
+        | looks.likelihoods(examples, before, after),
         "answers": said[: recipe.evaluation.generations],
+        "tokens": {name: count for name, count in account(examples).items() if name.startswith("tokens ")},
+        "markers": looks.markers(recipe, examples, after),
     }
     files.write_json(run.result, result)
+
+
+def _named(example: Example) -> str:
+    """What a reader knows an example by: its group, or the prompt where a group is only a hash."""
+    return text(example.prompt) if example.pair else example.group
 
 
 def changes(

@@ -25,7 +25,7 @@ from kalign.training.steady import Steady
 
 def train(recipe: Recipe, console: Console, notice: Notice, read: examples.Read) -> Run:
     """Train on the rewards of answers; as `examples.train`."""
-    return examples.train(recipe, console, notice, read=read, build=build)
+    return examples.train(recipe, console, notice, read=read, make=build)
 
 
 class Sampling(Steady):
@@ -83,10 +83,11 @@ def build(recipe: Recipe, run: Run, located: Located, chat: Chat, read: Examples
     model = loading.load_model(recipe.model, located, recipe.adapter.quantization, device=args.device)
     model.generation_config.eos_token_id = [chat.turn_end_id]
 
+    worth = read.reward
+    assert worth is not None  # composed: these methods learn from associations, which have one
+
     def reward(prompts: Sequence[str], completions: Sequence[str], **_: Any) -> list[float]:
-        return [
-            read.reward(read.train[int(name)], said) for name, said in zip(prompts, completions, strict=True)
-        ]
+        return [worth(read.train[int(name)], said) for name, said in zip(prompts, completions, strict=True)]
 
     low, high = read.reward_range
     kind = LeaveOneOut if recipe.method == "rloo" else Grouped

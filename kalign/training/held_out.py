@@ -45,10 +45,28 @@ def scores(
             rows = [(pair.prompt_ids, pair.chosen_ids) for pair in some] + [
                 (pair.prompt_ids, pair.rejected_ids) for pair in some
             ]
-            logps = answer_logps(model, rows, pad=pad).tolist()
-            chosen += logps[: len(some)]
-            rejected += logps[len(some) :]
+            scored = answer_logps(model, rows, pad=pad).tolist()
+            chosen += scored[: len(some)]
+            rejected += scored[len(some) :]
     return Scores(chosen_logps=chosen, rejected_logps=rejected)
+
+
+def logps(
+    model: PeftModel,
+    rows: Sequence[tuple[list[int], list[int]]],
+    *,
+    pad: int,
+    batch: int,
+    adapter: bool,
+    autocast: Any,
+) -> list[float]:
+    """The log-probability of the answer of each row behind what stands before it, summed over its tokens, in
+    nats."""
+    found: list[float] = []
+    with _inference(model, adapter), autocast():
+        for start in tqdm(range(0, len(rows), batch), desc="scoring held-out answers", leave=False):
+            found += answer_logps(model, rows[start : start + batch], pad=pad).tolist()
+    return found
 
 
 def answer_logps(model: Any, rows: Sequence[tuple[list[int], list[int]]], *, pad: int) -> Tensor:

@@ -131,7 +131,7 @@ def conclude(
     shown = [
         {"prompt": text(pair.triplet.prompt), "before": old, "after": new}
         for pair, old, new in zip(_shown(recipe, pairs.held_out), before.samples, after.samples, strict=True)
-    ]
+    ][: recipe.evaluation.generations]
     result = {
         "run": run.path.name,
         "adapter": str(run.adapter),
@@ -195,7 +195,8 @@ def say_finished(recipe: Recipe, run: Run, console: Console) -> None:
 
 
 def _shown(recipe: Recipe, held: Sequence[Pair]) -> Sequence[Pair]:
-    return held[: recipe.evaluation.generations]
+    """The pairs whose prompts are answered: all of them where the markers that are written count."""
+    return held if recipe.data.markers.mode == "inferred" else held[: recipe.evaluation.generations]
 
 
 def _asked(recipe: Recipe) -> list[HeldOutPrompt]:

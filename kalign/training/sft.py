@@ -24,7 +24,7 @@ IGNORED = -100  # a label that no loss reads
 
 def train(recipe: Recipe, console: Console, notice: Notice, read: examples.Read) -> Run:
     """Train on the answers of examples; as `examples.train`."""
-    return examples.train(recipe, console, notice, read=read, build=build)
+    return examples.train(recipe, console, notice, read=read, make=build)
 
 
 class AnswerTrainer(Steady, SFTTrainer):

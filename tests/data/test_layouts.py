@@ -49,6 +49,29 @@ def test_every_layout_of_trl_is_read_as_the_same_triplet(layout: str) -> None:
     assert turns(read(row, **columns)) == ONE_TURN
 
 
+ONE_ANSWER: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "text": ({"prompt": "물어요", "answer": "좋은 답"}, {"chosen": "answer"}),
+    "messages": ({"messages": [USER, GOOD]}, {"prompt": None, "chosen": "messages"}),
+    "prompt and answer as messages": ({"prompt": [USER], "chosen": [GOOD]}, {}),
+    "prompt, repeated in the answer": ({"prompt": "물어요", "chosen": [USER, GOOD]}, {}),
+}
+
+
+@pytest.mark.parametrize("layout", ONE_ANSWER)
+def test_rows_with_one_answer_are_read_without_a_worse_one(layout: str) -> None:
+    row, columns = ONE_ANSWER[layout]
+    assert turns(read(row, **columns, rejected=None)) == (["user:물어요"], ["assistant:좋은 답"], [])
+
+
+def test_one_answer_that_hides_its_prompt_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"nothing says where its prompt ends; .*data.columns.prompt=NAME"):
+        read({"chosen": "물어요 좋은 답"}, prompt=None, rejected=None)
+    with pytest.raises(ValueError, match="chosen begins with other turns than prompt"):
+        read({"prompt": "딴말", "chosen": [USER, GOOD]}, rejected=None)
+    with pytest.raises(UnusableTriplet, match="chosen is empty"):
+        read({"prompt": "물어요", "chosen": " "}, rejected=None)
+
+
 @pytest.mark.parametrize("layout", ["implicit messages", "implicit text"])
 def test_implicit_prompts_are_found_where_trl_finds_them(layout: str) -> None:
     from trl.data_utils import extract_prompt
