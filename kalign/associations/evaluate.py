@@ -1,16 +1,12 @@
-"""What a model associates and answers, measured: lists and rankings against both cultures, affect, survey.
+"""What models associate and answer, measured: lists and rankings against both cultures, affect, survey."""
 
-`evaluate` is all that another system needs: it takes models that can be asked, and gives one document.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from kalign.associations import affect, answers, metrics, prompts, shift, survey, tasks
+from kalign.associations import affect, answers, metrics, prompts, shift, tasks
 from kalign.associations.norms import Norms
 from kalign.associations.prompts import Prompts
-from kalign.associations.speaker import Speaks
 from kalign.associations.survey import Item
 from kalign.config import Associations
 from kalign.data.examples import Example
@@ -28,6 +24,8 @@ class Questions:
         lists: generation examples on held-out cues of the own norms.
         rankings: ranking examples on the same cues.
         source, target: the countries between which the survey's axis runs.
+        depths: the k of each P@k, any human associate being a hit; the first five words are always measured.
+        compat: surveys are measured with the published code's defects, and P@5 as it reads lists too.
     """
 
     own: Norms
@@ -40,16 +38,28 @@ class Questions:
     target: str = ""
     orders: int = 2
     lexicons: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    depths: Sequence[int] = ()
     compat: bool = False
     seed: int = 42
 
 
 def questions(
-    own: Norms, other: Norms | None, settings: Associations, *, seed: int, **more: Any
+    own: Norms,
+    other: Norms | None,
+    settings: Associations,
+    *,
+    seed: int,
+    without: Collection[str] = (),
+    **more: Any,
 ) -> Questions:
-    """The questions on the held-out cues of `own`; `more` is what `Questions` takes besides."""
+    """The questions on the held-out cues of `own`; `more` is what `Questions` takes besides.
+
+    Args:
+        without: cues that are left out, because a model was trained on them.
+    """
     texts = prompts.load(settings.prompts)
-    cues = tasks.split(own.counts, settings.split, seed=seed)["test"]
+    held_out = tasks.split(own.counts, settings.split, seed=seed)["test"]
+    cues = [cue for cue in held_out if cue not in without]
     lists = [
         example
         for cue in cues
@@ -66,36 +76,20 @@ def questions(
     )
 
 
-def evaluate(arms: Mapping[str, Speaks], asked: Questions, *, base: str = "base") -> dict[str, Any]:
+def compared(
+    heard: Mapping[str, Mapping[str, Any]], asked: Questions, *, base: str = "base"
+) -> dict[str, Any]:
     """Every arm's numbers with 95 % intervals, and what changed against the arm `base`.
+
+    Args:
+        heard: what each arm answered, by part; a part that it was not asked is empty.
 
     Returns:
         `arms` → arm → `own`, `other`, `contrast`, `ranking`: number → estimate; `changes` the same as paired
         differences from the base; `affect` and `survey` where they were asked for.
     """
-    heard = {name: hear(speaker, asked) for name, speaker in arms.items()}
-    return compared(heard, asked, base=base)
-
-
-def hear(speaker: Speaks, asked: Questions) -> dict[str, Any]:
-    """All that one model answers: plain values, to be kept in a file."""
-    survey_said = []
-    if asked.items:
-        survey_said = survey.answered(
-            asked.items, speaker.logprobs, asked.texts, count=asked.orders, seed=asked.seed
-        )
-    return {
-        "lists": speaker.answers([example.prompt for example in asked.lists]),
-        "rankings": speaker.answers([example.prompt for example in asked.rankings]) if asked.rankings else [],
-        "survey": [list(shares) for shares in survey_said],
-    }
-
-
-def compared(
-    heard: Mapping[str, Mapping[str, Any]], asked: Questions, *, base: str = "base"
-) -> dict[str, Any]:
-    """The document of `evaluate`, from what the models answered."""
-    rows = {name: _rows(said, asked) for name, said in heard.items()}
+    rows = {name: scored(said, asked) for name, said in heard.items()}
+    groups = {"ranking": [example.group for example in asked.rankings]}
     document: dict[str, Any] = {
         "own": asked.own.culture,
         "other": asked.other.culture if asked.other else None,
@@ -103,10 +97,15 @@ def compared(
         "ranking_questions": len(asked.rankings),
         "base": base,
         "arms": {
-            name: {part: _estimates(some) for part, some in parts.items()} for name, parts in rows.items()
+            name: {part: _estimates(some, groups.get(part)) for part, some in parts.items()}
+            for name, parts in rows.items()
         },
         "changes": {
-            name: {part: _changes(rows[base][part], some) for part, some in parts.items()}
+            name: {
+                part: _changes(rows[base][part], some, groups.get(part))
+                for part, some in parts.items()
+                if part in rows[base]
+            }
             for name, parts in rows.items()
             if name != base and base in rows
         },
@@ -118,15 +117,18 @@ def compared(
             asked.lexicons,
             base=base,
         )
-    if asked.items and base in heard:
-        document["survey"] = _survey(heard, asked, base)
+    if asked.items:
+        surveyed = {name: said["survey"] for name, said in heard.items() if said["survey"]}
+        document["survey"] = _survey(surveyed, asked, base)
     return document
 
 
-def _rows(said: Mapping[str, Any], asked: Questions) -> dict[str, list[dict[str, float]]]:
+def scored(said: Mapping[str, Any], asked: Questions) -> dict[str, list[dict[str, float]]]:
     """Each part's numbers, one row an answer; a cue that the other culture lacks is left out there."""
     own = [
-        metrics.listing(example, answer) for example, answer in zip(asked.lists, said["lists"], strict=True)
+        metrics.listing(example, answer)
+        | metrics.published(example, answer, asked.depths, compat=asked.compat)
+        for example, answer in zip(asked.lists, said["lists"], strict=True)
     ]
     found = {"own": own}
     if asked.other is not None:
@@ -140,45 +142,56 @@ def _rows(said: Mapping[str, Any], asked: Questions) -> dict[str, list[dict[str,
             there = metrics.generation(answers.words(answer), theirs)
             found["other"].append(there)
             found["contrast"].append({PRIMARY: row[PRIMARY] - there[PRIMARY]})
-    marker = asked.texts.marker
-    found["ranking"] = [
-        metrics.ranked(example, answer, marker=marker)
-        for example, answer in zip(asked.rankings, said["rankings"], strict=True)
-    ]
+    if said["rankings"]:
+        marker = asked.texts.marker
+        found["ranking"] = [
+            metrics.ranked(example, answer, marker=marker)
+            for example, answer in zip(asked.rankings, said["rankings"], strict=True)
+        ]
     return found
 
 
-def _estimates(rows: Rows) -> dict[str, Any]:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: asdict(mean_interval([row[name] for row in rows if name in row])) for name in names}
+def _estimates(rows: Rows, groups: Sequence[str] | None) -> dict[str, Any]:
+    """Each number's mean; several questions on one cue stand or fall together."""
+    found = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        places = [place for place, row in enumerate(rows) if name in row]
+        clusters = [groups[place] for place in places] if groups else None
+        found[name] = asdict(mean_interval([rows[place][name] for place in places], clusters=clusters))
+    return found
 
 
-def _changes(before: Rows, after: Rows) -> dict[str, Any]:
+def _changes(before: Rows, after: Rows, groups: Sequence[str] | None) -> dict[str, Any]:
     changed = {}
     for name in dict.fromkeys(name for row in after for name in row):
-        pairs = [
-            (old[name], new[name])
-            for old, new in zip(before, after, strict=True)
+        places = [
+            place
+            for place, (old, new) in enumerate(zip(before, after, strict=True))
             if name in old and name in new
         ]
-        if pairs:
-            changed[name] = asdict(paired_difference([old for old, _ in pairs], [new for _, new in pairs]))
+        if places:
+            clusters = [groups[place] for place in places] if groups else None
+            old, new = ([rows[place][name] for place in places] for rows in (before, after))
+            changed[name] = asdict(paired_difference(old, new, clusters=clusters))
     return changed
 
 
-def _survey(heard: Mapping[str, Mapping[str, Any]], asked: Questions, base: str) -> dict[str, Any]:
-    """Each arm against the base, on the items that both countries answered."""
+def _survey(said: Mapping[str, Sequence[Sequence[float]]], asked: Questions, base: str) -> dict[str, Any]:
+    """Each arm against the base, if there is one, on the items that both countries answered."""
     items = shift.both(asked.items, asked.source, asked.target)
-    places = [place for place, item in enumerate(asked.items) if item in items]
+    places = [
+        place for place, item in enumerate(asked.items) if {asked.source, asked.target} <= set(item.shares)
+    ]
 
     def of(name: str) -> list[tuple[float, ...]]:
-        return [tuple(heard[name]["survey"][place]) for place in places]
+        return [tuple(said[name][place]) for place in places]
 
-    document: dict[str, Any] = {
-        base: {"base": shift.position(items, of(base), asked.source, asked.target), "items": len(items)}
-    }
-    for name in heard:
-        if name != base:
+    document: dict[str, Any] = {}
+    for name in said:
+        if name == base or base not in said:
+            where = shift.position(items, of(name), asked.source, asked.target)
+            document[name] = {"base" if name == base else "tuned": where, "items": len(items)}
+        else:
             document[name] = shift.compared(
                 items, of(base), of(name), asked.source, asked.target, compat=asked.compat
             )

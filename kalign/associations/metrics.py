@@ -49,6 +49,16 @@ def listing(example: Example, answer: str, *, k: int = 5) -> dict[str, float]:
     return generation(listed, example.gold["norms"], k=k) | {"format_rate": float(len(listed) >= k)}
 
 
+def published(example: Example, answer: str, depths: Sequence[int], *, compat: bool) -> dict[str, float]:
+    """P@k at further depths, any associate being a hit; with `compat`, P@5 as ALIGN's code reads it too."""
+    norms = example.gold["norms"]
+    listed = answers.words(answer)
+    found = {f"p@{k}_any": precision(listed, set(norms), k) for k in depths}
+    if compat:
+        found["p@5_any_compat"] = precision(answers.words_compat(answer), set(norms), 5)
+    return found
+
+
 def ranked(example: Example, answer: str, *, marker: str) -> dict[str, float]:
     """The numbers of one answer that is a ranking: both rewards, and whether it ranks every word."""
     gold = example.gold["words"]

@@ -1,4 +1,4 @@
-"""A model that answers: the base of a recipe, or with an adapter on it; greedy texts, and log-likelihoods."""
+"""A model that answers, with an adapter on it or without: greedy texts, and log-likelihoods."""
 
 import gc
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from peft import PeftModel
 from torch import nn
 from tqdm import tqdm
 
-from kalign.config import Recipe
+from kalign.config import Model, Quantization, Recipe
 from kalign.models import loading, promises
 from kalign.records import Message
 
@@ -28,26 +28,35 @@ class Speaks(Protocol):
 
 
 class Speaker:
-    """The model of a recipe, with the adapter in a folder if one is given.
+    """A model, with the adapter in a folder if one is given.
 
     Args:
         batch: conversations answered at once; only equally long ones are, so that no padding touches them.
+        max_new_tokens: the longest answer.
 
     Raises:
         KalignError: the model or the adapter cannot be loaded.
     """
 
-    def __init__(self, recipe: Recipe, adapter: Path | None = None, *, batch: int | None = None) -> None:
-        located = loading.locate(recipe.model)
-        self.chat = promises.load_chat(recipe.model, located)
+    def __init__(
+        self,
+        model: Model,
+        quantization: Quantization,
+        adapter: Path | None = None,
+        *,
+        batch: int,
+        max_new_tokens: int,
+    ) -> None:
+        located = loading.locate(model)
+        self.chat = promises.load_chat(model, located)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        model: Any = loading.load_model(recipe.model, located, recipe.adapter.quantization, device=device)
+        loaded: Any = loading.load_model(model, located, quantization, device=device)
         if adapter is not None:
-            model = PeftModel.from_pretrained(model, str(adapter))
-        self.model = model.to(device).eval()
+            loaded = PeftModel.from_pretrained(loaded, str(adapter))
+        self.model = loaded.eval() if quantization.load_in_4bit else loaded.to(device).eval()
         self.device = device
-        self.batch = batch or recipe.trainer.per_device_eval_batch_size
-        self.max_new_tokens = recipe.evaluation.max_new_tokens
+        self.batch = batch
+        self.max_new_tokens = max_new_tokens
 
     def answers(self, conversations: Sequence[Conversation]) -> list[str]:
         """What it says to each conversation, greedily, in order."""
@@ -99,9 +108,20 @@ class Speaker:
         return found
 
 
+def of_recipe(recipe: Recipe, adapter: Path | None = None) -> Speaker:
+    """The model of a recipe, asked as the recipe says."""
+    return Speaker(
+        recipe.model,
+        recipe.adapter.quantization,
+        adapter,
+        batch=recipe.trainer.per_device_eval_batch_size,
+        max_new_tokens=recipe.evaluation.max_new_tokens,
+    )
+
+
 def merge(recipe: Recipe, adapter: Path, out: Path) -> None:
     """Write the recipe's base with an adapter added to its weights, for a stage that goes on from there."""
-    speaker = Speaker(recipe, adapter)
+    speaker = of_recipe(recipe, adapter)
     merged: nn.Module = speaker.model.merge_and_unload()
     merged.save_pretrained(out)  # type: ignore[operator]  # PEFT gives back transformers' model
     speaker.chat.tokenizer.save_pretrained(out)

@@ -24,17 +24,12 @@ from typing import Any
 from rich.console import Console
 
 from kalign import files, runs
-from kalign.associations import affect, evaluate, norms, study_report, survey
-from kalign.associations.affect import Scale
+from kalign.associations import asking, evaluate, hearing, speaker, study_report
 from kalign.associations.evaluate import Questions
-from kalign.associations.speaker import Speaker, free, merge
 from kalign.config import Recipe, compose
 from kalign.errors import ConfigError
 from kalign.runs import Run
 
-FEELINGS = tuple(f"{name}={name}:1:9:1:9" for name in ("valence", "arousal", "dominance")) + (
-    "concreteness=concreteness:1:5:1:5",
-)
 Train = Callable[[Recipe], Run]
 
 
@@ -117,7 +112,7 @@ def recipes(wanted: Wanted, seed: int) -> dict[str, Recipe]:
 def _seed(wanted: Wanted, seed: int, train: Train, console: Console) -> dict[str, Any]:
     """One seed: its trainings, every arm's answers, and the document of its evaluation."""
     arms = recipes(wanted, seed)
-    asked = _questions(wanted, arms["sft"], arms.get("rank"), seed)
+    asked = _questions(wanted, arms["sft"], arms.get("rank"))
     heard: dict[str, Any] = {}
     made: dict[str, str | None] = {"base": None}
     heard["base"] = _heard(wanted, arms["sft"], None, asked, f"base-{seed}", console)
@@ -144,62 +139,43 @@ def _merged(wanted: Wanted, recipe: Recipe, run: Path) -> Path:
     if not (out / "config.json").exists():
         partial = out.with_name(f".{out.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        merge(recipe, run / "adapter", partial)
+        speaker.merge(recipe, run / "adapter", partial)
         partial.rename(out)
-        free()
+        speaker.free()
     return out
 
 
 def _heard(
     wanted: Wanted, recipe: Recipe, run: Run | None, asked: Questions, name: str, console: Console
 ) -> dict[str, Any]:
-    """What one model answers: read from its file if the same was asked of the same model before."""
-    path = wanted.out / "answers" / f"{name}.json"
+    """What one model answers: read from its file as far as the same was asked of the same model before."""
     model = asdict(recipe.model) if run is None else json.loads(run.result.read_text())["adapter_sha256"]
-    key = runs.fingerprint(
-        {
-            "model": model,
-            "asked": [[m.content for m in each.prompt] for each in (*asked.lists, *asked.rankings)],
-            "items": [asdict(item) for item in asked.items],
-            "tokens": recipe.evaluation.max_new_tokens,
-            "orders": asked.orders,
-        }
+    whose = {"model": model, "max_new_tokens": recipe.evaluation.max_new_tokens}
+    place = runs.fingerprint({"whose": whose, "questions": hearing.digest(asked)})[:8]
+    return hearing.collect(
+        wanted.out / "answers" / f"{name}-{place}.jsonl",
+        asked,
+        lambda: speaker.of_recipe(recipe, run.adapter if run else None),
+        whose=whose,
+        console=console,
+        name=name,
     )
-    if path.exists():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["key"] == key:
-            return dict(kept["said"])
-    console.print(f"Asking {name}", style="dim", soft_wrap=True)
-    said = evaluate.hear(Speaker(recipe, run.adapter if run else None), asked)
-    free()
-    files.write_json(path, {"key": key, "said": said})
-    return said
 
 
-def _questions(wanted: Wanted, recipe: Recipe, rank: Recipe | None, seed: int) -> Questions:
-    settings = rank.associations if rank else recipe.associations
-    own = norms.read(str(recipe.data.path), recipe.associations)
-    other = None
-    if wanted.other:
-        theirs = compose.load([f"recipe={wanted.recipe}", *wanted.words]).associations
-        theirs.where, theirs.layout = list(wanted.other_where), "auto"
-        other = norms.read(wanted.other, theirs, culture=wanted.other_culture)
-    items = survey.read(wanted.survey) if wanted.survey else []
-    lexicons: Mapping[str, Mapping[str, float]] = {}
-    if wanted.lexicon:
-        scales: dict[str, Scale] = dict(map(affect.scale, wanted.scales))
-        lexicons = affect.lexicon(wanted.lexicon, wanted.lexicon_word, scales)
-    return evaluate.questions(
-        own,
-        other,
-        settings,
-        seed=seed,
-        items=items,
+def _questions(wanted: Wanted, recipe: Recipe, rank: Recipe | None) -> Questions:
+    beside = asking.Beside(
+        other=wanted.other,
+        other_culture=wanted.other_culture,
+        other_where=wanted.other_where,
+        survey=wanted.survey,
         source=wanted.source,
         target=wanted.target,
-        lexicons=lexicons,
+        lexicon=wanted.lexicon,
+        lexicon_word=wanted.lexicon_word,
+        scales=wanted.scales,
         compat=wanted.compat,
     )
+    return asking.questions(recipe, beside, settings=rank.associations if rank else None)
 
 
 def summary(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

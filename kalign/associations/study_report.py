@@ -99,8 +99,8 @@ def page(document: Mapping[str, Any]) -> str:
     arms = list(mean)
     rows = [[arm, *(_number(mean[arm].get(part, {}).get(name)) for part, name, _ in SHOWN)] for arm in arms]
     series = {
-        "own culture": [_interval(mean[arm], "own", "p@5_top5") for arm in arms],
-        "other culture": [_interval(mean[arm], "other", "p@5_top5") for arm in arms],
+        "own culture": [interval(mean[arm], "own", "p@5_top5") for arm in arms],
+        "other culture": [interval(mean[arm], "other", "p@5_top5") for arm in arms],
     }
     sections = [
         Section(
@@ -116,7 +116,9 @@ def page(document: Mapping[str, Any]) -> str:
         )
     ]
     for seed in seeds:
-        sections.append(Section(title=f"Seed {seed['seed']}", parts=_seed(seed)))
+        sections.append(
+            Section(title=f"Seed {seed['seed']}", parts=[pages.fold("Every number", numbers(seed))])
+        )
     lead = (
         f"Learning {seeds[0]['own']} from its word associations: {seeds[0]['cues']} held-out cues, "
         f"{len(seeds)} seeds. Every arm stands beside its controls."
@@ -124,16 +126,17 @@ def page(document: Mapping[str, Any]) -> str:
     return pages.page("Word associations", sections, lead=lead)
 
 
-def _seed(seed: Mapping[str, Any]) -> list[Any]:
-    """Every number of one seed, with its interval."""
+def numbers(seed: Mapping[str, Any]) -> list[Any]:
+    """Every number of one evaluation, with its interval."""
     parts = []
+    arms = seed["arms"]
     for part in ("own", "other", "contrast", "ranking"):
-        names = list(seed["arms"]["base"].get(part, {}))
+        names = dict.fromkeys(name for row in arms.values() for name in row.get(part, {}))
         if names:
             rows = [
-                [arm, *(_spelled(row[part].get(name)) for name in names)] for arm, row in seed["arms"].items()
+                [name, *(spelled(row.get(part, {}).get(name)) for row in arms.values())] for name in names
             ]
-            parts.append(pages.table([part, *names], rows, caption=f"{part}: means with 95 % intervals"))
+            parts.append(pages.table([part, *arms], rows, caption=f"{part}: means with 95 % intervals"))
     for dimension, rows in seed.get("affect", {}).items():
         parts.append(
             pages.table(
@@ -152,7 +155,7 @@ def _seed(seed: Mapping[str, Any]) -> list[Any]:
             )
         )
     parts += _survey(seed.get("survey"))
-    return [pages.fold("Every number", parts)]
+    return parts
 
 
 def _survey(survey: Mapping[str, Any] | None) -> list[Any]:
@@ -163,7 +166,7 @@ def _survey(survey: Mapping[str, Any] | None) -> list[Any]:
         place = (row.get("tuned") or row["base"]).get("axis")
         tension = row.get("tension")
         closer = "-" if tension is None else f"{tension['closer_to_target']['tuned']} of {tension['items']}"
-        rows.append([arm, _spelled(place), _spelled(row.get("shift")), closer])
+        rows.append([arm, spelled(place), spelled(row.get("shift")), closer])
     title = f"From {survey['source']} (0) to {survey['target']} (1)"
     return [pages.table(["survey", "axis", "shift to target", "closer to target"], rows, caption=title)]
 
@@ -173,7 +176,8 @@ def _value(parts: Mapping[str, Any], part: str, name: str) -> float | None:
     return None if found is None else float(found["value"])
 
 
-def _interval(parts: Mapping[str, Any], part: str, name: str) -> tuple[float, float, float] | None:
+def interval(parts: Mapping[str, Any], part: str, name: str) -> tuple[float, float, float] | None:
+    """A number of one arm with its bounds, as a chart takes it."""
     found = parts.get(part, {}).get(name)
     return None if found is None else (found["value"], found["low"], found["high"])
 
@@ -182,7 +186,8 @@ def _number(found: Mapping[str, float] | None) -> str:
     return "-" if found is None else f"{found['value']:.2f}"
 
 
-def _spelled(found: Mapping[str, float] | None) -> str:
+def spelled(found: Mapping[str, float] | None) -> str:
+    """A mean with its interval."""
     return "-" if found is None else f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
 
 

@@ -153,7 +153,7 @@ def study(words: list[str], flags: argparse.Namespace) -> int:
             target=str(said["target"]),
             lexicon=said["lexicon"],
             lexicon_word=str(said["lexicon_word"]),
-            scales=_list(said["scales"]) or studying.FEELINGS,
+            scales=_list(said["scales"]),
             seeds=seeds,
             chain=said["chain"] == "true",
             compat=said["compat"] == "true",

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping
 
-from kalign.commands.command import console, count, quiet_libraries
+from kalign.commands.command import console, quiet_libraries
 from kalign.errors import ConfigError
 
 COMMON: Mapping[str, str | None] = {
@@ -54,8 +54,8 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
         family=given["family"],
         out=given["out"],
         data=declared.file("data", given["data"], DATA[suite]),
-        batch=count("batch", str(given["batch"])),
-        max_new_tokens=count("max_new_tokens", str(given["max_new_tokens"])),
+        batch=plain.count("batch", str(given["batch"])),
+        max_new_tokens=plain.count("max_new_tokens", str(given["max_new_tokens"])),
     )
     runs = {"kobbq": kobbq.evaluate, "komt": komt.evaluate, "humaneval": humaneval.evaluate}
     folder = runs[suite](wanted, console(flags), given=given)

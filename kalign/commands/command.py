@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kalign.errors import ConfigError
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -37,17 +35,6 @@ def console(flags: argparse.Namespace) -> "Console":
     from rich.console import Console
 
     return Console(stderr=flags.json, highlight=False, markup=False)
-
-
-def count(key: str, value: str, *, least: int = 1) -> int:
-    """The whole number that a setting gives.
-
-    Raises:
-        ConfigError: it is none, or below `least`.
-    """
-    if not value.isdigit() or int(value) < least:
-        raise ConfigError(f"{key}={value} must be a whole number, {least} or more")
-    return int(value)
 
 
 def print_json(document: object) -> None:

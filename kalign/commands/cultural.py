@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping
 
-from kalign.commands.command import console, count, quiet_libraries
+from kalign.commands.command import console, quiet_libraries
 from kalign.errors import ConfigError
 
 SUITES = ("normad", "bbq", "global_mmlu", "include", "blend", "blend_short")
@@ -61,7 +61,7 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
         family=given["family"],
         out=given["out"],
         chat_template=given["chat_template"] == "true",
-        batch=count("batch", str(given["batch"])),
+        batch=plain.count("batch", str(given["batch"])),
     )
     evaluating.require_place(wanted)
     folder = evaluating.evaluate(wanted, console(flags))

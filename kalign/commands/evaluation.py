@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Mapping
 
 from kalign.commands import benchmarks, cultural, judges
-from kalign.commands.command import Command, console, count, print_json, quiet_libraries
+from kalign.commands.command import Command, console, print_json, quiet_libraries
 from kalign.errors import ConfigError
 
 SETTINGS = {
@@ -49,6 +49,10 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
         return benchmarks.evaluate(words, flags)
     if set(cultural.SUITES) & set(suites):
         return cultural.evaluate(words, flags)
+    if "suite=align" in words:
+        from kalign.commands import align
+
+        return align.measure(words, flags)
     if set(ABILITIES) & set(suites):
         return _ability(plain.read(words, settings=ABILITY), flags)
     own = [word for word in words if word.partition("=")[0] in SETTINGS]
@@ -70,8 +74,8 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
         judges=tuple(str(given["judge"]).split(",")),
         calibration=Path(given["calibration"]) if given["calibration"] else None,
         as_of=plain.day("as_of", given["as_of"]),
-        batch=count("batch", str(given["batch"])),
-        max_new_tokens=count("max_new_tokens", str(given["max_new_tokens"])),
+        batch=plain.count("batch", str(given["batch"])),
+        max_new_tokens=plain.count("max_new_tokens", str(given["max_new_tokens"])),
         paths=paths,
     )
     folder = evaluating.evaluate(wanted, console(flags))
@@ -82,6 +86,8 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
 
 def _ability(given: dict[str, str | None], flags: argparse.Namespace) -> int:
     """Score the tasks of a benchmark, with the adapter and without it."""
+    from kalign.config import words as plain
+
     if not given["model"]:
         raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")
     if wrong := [key for key in ("base", "chat_template") if given[key] not in ("true", "false")]:
@@ -97,9 +103,9 @@ def _ability(given: dict[str, str | None], flags: argparse.Namespace) -> int:
         out=given["out"],
         data=given["data"],
         tasks=tuple(str(given["tasks"]).split(",")) if given["tasks"] else (),
-        num_fewshot=count("num_fewshot", str(given["num_fewshot"]), least=0),
+        num_fewshot=plain.count("num_fewshot", str(given["num_fewshot"]), least=0),
         chat_template=given["chat_template"] == "true",
-        batch=count("batch", str(given["batch"])),
+        batch=plain.count("batch", str(given["batch"])),
     )
     folder = ability.evaluate(wanted, console(flags))
     if flags.json:
@@ -132,9 +138,11 @@ def report(words: list[str], flags: argparse.Namespace) -> int:
 
     if not words:
         raise ConfigError("DIR is missing; give a run, an evaluation, a comparison or an export")
+    from kalign.associations import measure_report
     from kalign.evaluation import report as reporting
 
-    path = reporting.write([Path(word).expanduser() for word in words])
+    systems = {measure_report.SYSTEM: measure_report.sections}
+    path = reporting.write([Path(word).expanduser() for word in words], systems)
     if flags.json:
         print_json({"report": str(path)})
     else:
@@ -164,7 +172,7 @@ COMMANDS: Mapping[str, Command] = {
         "| judges labels=FILE [judge=PANEL]",
         about_words="MODEL is a run, an adapter, a model's folder, OWNER/NAME, or endpoint:PROVIDER (such as "
         "endpoint:vllm:NAME); base=true asks it without its adapter too, and pairs the answers. suite "
-        "is a pack, a suite.yaml, a file of prompts, or one of ko_all and korset; SET=FILE gives the "
+        "is a pack, a suite.yaml, a file of prompts, align, or one of ko_all and korset; SET=FILE gives the "
         "file of one of its sets. family is the file of conf/model/ that knows the model's template, "
         "judge a comma-separated panel (rules; panels of conf/judge/ and providers of conf/provider/ "
         "judge by rubric, and a strict majority decides), as_of the day on which laws and offices must "
@@ -174,7 +182,14 @@ COMMANDS: Mapping[str, Command] = {
         "(0) and chat_template (false) are the harness' own. "
         + benchmarks.ABOUT
         + cultural.ABOUT
-        + "compare pairs finished evaluations, each "
+        + "suite=align measures word associations: "
+        "data.path=FILE are the norms (an ALIGN run knows its own; else recipe=NAME says how they are "
+        "asked), arms.shuffled=RUN, arms.other=RUN the controls, other=FILE other_culture=NAME another "
+        "culture's norms, "
+        "survey=FILE source=COUNTRY target=COUNTRY a survey, lexicon=FILE "
+        "scales=NAME=COLUMN:LOW:HIGH:TO_LOW:TO_HIGH,... values of words, shot=CUE an arm more: the base "
+        "shown one example; compat=true measures "
+        "with the published code's defects. compare pairs finished evaluations, each "
         "with the first.",
     ),
     "report": Command(

@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import re
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -70,6 +70,22 @@ def load(words: list[str]) -> Recipe:
             composed = hydra_compose("config", overrides=words)
         return typed(composed)
     except (HydraException, OmegaConfBaseException) as wrong:
+        raise ConfigError(plainly(wrong)) from wrong
+
+
+def again(written: Mapping[str, Any], words: list[str]) -> Recipe:
+    """The recipe that a run wrote down, with the settings that `words` change, such as ["data.seed=2"].
+
+    Raises:
+        ConfigError: as `load`, or the run was written by a kalign with other settings.
+    """
+    suspicion.refuse_suspicious_words(words)
+    for word in words:
+        _check_known(word.partition("=")[0], "")
+    try:
+        changed = OmegaConf.from_dotlist(words)
+        return typed(cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Recipe), written, changed)))
+    except OmegaConfBaseException as wrong:
         raise ConfigError(plainly(wrong)) from wrong
 
 

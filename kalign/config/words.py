@@ -94,3 +94,14 @@ def number(key: str, value: str | None) -> float:
         return float(value or "")
     except ValueError as wrong:
         raise ConfigError(f"{key}={value} is no number; write {key}=0.5, for example") from wrong
+
+
+def count(key: str, value: str, *, least: int = 1) -> int:
+    """The whole number that a setting gives.
+
+    Raises:
+        ConfigError: it is none, or too small.
+    """
+    if not value.isdigit() or int(value) < least:
+        raise ConfigError(f"{key}={value} must be a whole number, {least} or more")
+    return int(value)

@@ -23,6 +23,11 @@ def read(folder: Path) -> tuple[dict[str, Any], list[Score]]:
     if not (folder / FILE).is_file():
         raise ConfigError(f"{folder} is no finished evaluation; kalign eval makes one, or goes on with it")
     result: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    if "system" in result:
+        raise ConfigError(
+            f"{folder} is an evaluation on {result['system']}, which holds its comparison already; to put "
+            "another model beside it, evaluate again with arms.NAME=RUN"
+        )
     if files.sha256(folder / scores.FILE) != result["scores_sha256"]:
         raise IntegrityError(f"{folder / scores.FILE} is not what {FILE} was made of; evaluate again")
     rows = scores.read(folder / scores.FILE)

@@ -10,41 +10,10 @@ import pytest
 from kalign import cli, files
 from kalign.config import Columns
 from kalign.data import layouts
+from tests.associations.conftest import words
 from tests.conftest import Result
 
 Kalign = Callable[..., Result]
-RANK = """# kalign train recipe=short_rank.yaml
-# Four steps of the ranking recipe.
-defaults: [tiny_align_rank, _self_]
-name: short_rank
-trainer: {max_steps: 4, pairs_per_step: 32, per_device_train_batch_size: 32}
-"""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study that has run."""
-    import torch
-
-    folder = tmp_path_factory.mktemp("study")
-    (folder / "short_rank.yaml").write_text(RANK, encoding="utf-8")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # on so small a model, two only wait for each other
-    try:
-        assert cli.run(words(folder)) == 0
-    finally:
-        torch.set_num_threads(threads)
-    return folder
-
-
-def words(folder: Path) -> list[str]:
-    places = [f"runs_dir={folder / 'runs'}", f"out={folder / 'out'}", f"rank={folder / 'short_rank.yaml'}"]
-    return ["study", "align", "seeds=1", "chain=false", *places]
-
-
-@pytest.fixture(scope="module")
-def document(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "out" / "study.json").read_text(encoding="utf-8")))
 
 
 def mean(document: dict[str, Any], arm: str, part: str = "own", name: str = "p@5_top5") -> float:

@@ -12,8 +12,9 @@ from kalign.pages import Section
 
 FILE = "report.html"
 
+Show = Callable[[Path, dict[str, Any]], tuple[str, list[Section]]]
 # What a folder is, by the file that makes it so
-KINDS: Mapping[str, Callable[[Path, dict[str, Any]], tuple[str, list[Section]]]] = {
+KINDS: Mapping[str, Show] = {
     "manifest.json": runs.sections,
     "eval.json": evaluations.sections,
     "compare.json": evaluations.comparison_sections,
@@ -23,8 +24,11 @@ KINDS: Mapping[str, Callable[[Path, dict[str, Any]], tuple[str, list[Section]]]]
 }
 
 
-def write(folders: Sequence[Path]) -> Path:
+def write(folders: Sequence[Path], systems: Mapping[str, Show] | None = None) -> Path:
     """Write the page of one folder or several into the first, and return its path.
+
+    Args:
+        systems: how evaluations of other systems are shown, by the name under `system` in their eval.json.
 
     Raises:
         ConfigError: a folder holds nothing that a page could show.
@@ -40,7 +44,8 @@ def write(folders: Sequence[Path]) -> Path:
                 f"folder that kalign wrote, with one of {', '.join(KINDS)}"
             )
         for name in found:
-            lead, made = KINDS[name](folder, _json(folder / name))
+            content = _json(folder / name)
+            lead, made = (systems or {}).get(content.get("system", ""), KINDS[name])(folder, content)
             sections += made
             leads += [lead] if lead else []
     path = folders[0] / FILE
