@@ -1,12 +1,13 @@
 """What every stage works with: settings, pack, texts, cast, the engine, and an account of what was asked."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kalign import files, packs
 from kalign.errors import ConfigError, DataError
@@ -26,6 +27,9 @@ from kalign.synthesis.likeness import Likeness
 from kalign.synthesis.settings import Pipeline
 from kalign.synthesis.texts import Texts
 
+BLOCK = 1024  # items that are held at a time: many more than are on the way at once
+T = TypeVar("T")
+R = TypeVar("R")
 PROMPT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"prompt": {"type": "string", "minLength": 1}},
@@ -96,6 +100,12 @@ class Work:
         letters = LETTER.findall(text)
         own = sum(1 for letter in letters if self.pack.letters.match(letter))
         return not letters or own < LEAST_LETTERS * len(letters)
+
+    def blocks(self, items: Iterable[T], make: Callable[[Sequence[T]], Iterable[R]]) -> Iterator[R]:
+        """Yield what is made of the items, a block after another; only one block is held at a time."""
+        stream = iter(items)
+        while block := list(islice(stream, BLOCK)):
+            yield from make(block)
 
     def ask(self, role: str, requests: Sequence[Request]) -> list[Answer]:
         """The answers, in order; those that are known come from the ledger."""
