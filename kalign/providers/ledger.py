@@ -161,6 +161,14 @@ class Ledger:
             row = self._database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
+    def remembered_all(self, prefix: str) -> list[str]:
+        """The facts whose names begin so."""
+        with _plainly(self.path):
+            rows = self._database.execute(
+                "SELECT value FROM meta WHERE substr(name, 1, ?) = ?", (len(prefix), prefix)
+            )
+            return [str(value) for (value,) in rows]
+
     def merge(self, others: Iterable[Path]) -> int:
         """Take in the answers of other ledgers, such as those of shards, and return how many were new.
 

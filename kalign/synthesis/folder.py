@@ -3,6 +3,7 @@
 synth/ko_dpo-1a2b3c4d/
     pipeline.json    what was asked for
     ledger.sqlite    every answer of every model
+    batches/         what waits for vendors' batches (transport=batch), and their results
     plan.json        how many seeds of each type each wave draws
     seeds.jsonl attacks.jsonl responses.jsonl judged.jsonl    what each stage made, dropped rows included
     triplets.jsonl triplets.parquet README.md                 the data set and its card
@@ -52,6 +53,11 @@ class Folder:
     def plan(self) -> Path:
         """How many seeds of each type each wave draws."""
         return self.path / "plan.json"
+
+    @property
+    def batches(self) -> Path:
+        """What waits for vendors' batches, and their results."""
+        return self.path / "batches"
 
     @property
     def state(self) -> Path:

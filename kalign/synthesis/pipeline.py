@@ -15,7 +15,9 @@ from kalign.config import words as plain
 from kalign.errors import ConfigError, DataError
 from kalign.judging import Panel, quorum
 from kalign.providers import Engine
+from kalign.providers.deferred import Deferred
 from kalign.providers.local import started
+from kalign.providers.posting import Batches
 from kalign.records import Judged
 from kalign.synthesis import (
     attack,
@@ -162,7 +164,12 @@ def _working(asked: Plan, place: Folder, wanted: Wanted) -> Iterator[Work]:
         )
         if wanted.shard[1] == 1 and (ledgers := place.shards()):
             engine.ledger.merge(ledgers)
+        deferred = None
+        if asked.pipeline.transport == "batch" and not wanted.offline:
+            batches = Batches(place.batches, poll=asked.pipeline.poll_seconds, budget=asked.pipeline.budget)
+            deferred = Deferred(batches, engine)
         yield Work(
+            deferred=deferred,
             pipeline=asked.pipeline,
             panel=asked.panel,
             cast=played,
@@ -196,9 +203,16 @@ def _all(work: Work, place: Folder) -> Done:
 
 
 def _stage(work: Work, place: Folder, whole: Folder, stage: str) -> None:
-    """Make one stage's file, unless it is the user's own."""
+    """Make one stage's file, unless it is the user's own; in several goes, where answers come together."""
     if place.is_own(stage):
         return
+    if work.deferred is None:
+        _make(work, place, whole, stage)
+    else:
+        work.deferred.until_settled(lambda: _make(work, place, whole, stage))
+
+
+def _make(work: Work, place: Folder, whole: Folder, stage: str) -> None:
     work.account.clear()
     started_at = time.monotonic()
     made: Iterable[Any]

@@ -20,6 +20,7 @@ from kalign.packs.pack import Pack
 from kalign.packs.privacy import Mask
 from kalign.packs.rows import LEAST_LETTERS, LETTER
 from kalign.providers import Answer, Engine, Provider, Request, Sampling
+from kalign.providers.deferred import Deferred, Waiting
 from kalign.records import Message, Origin, Vote
 from kalign.runs import fingerprint
 from kalign.synthesis.cast import Cast, name
@@ -61,6 +62,7 @@ class Work:
     texts: Texts
     engine: Engine
     on: date
+    deferred: Deferred | None = None  # where requests go that are not asked one by one
     shard: tuple[int, int] = (0, 1)
     account: dict[tuple[str, str], Asked] = field(default_factory=dict)  # by role and model, of this stage
 
@@ -102,13 +104,32 @@ class Work:
         return not letters or own < LEAST_LETTERS * len(letters)
 
     def blocks(self, items: Iterable[T], make: Callable[[Sequence[T]], Iterable[R]]) -> Iterator[R]:
-        """Yield what is made of the items, a block after another; only one block is held at a time."""
+        """Yield what is made of the items, a block after another; only one block is held at a time.
+
+        Raises:
+            Waiting: of some block answers are not there yet, and every block has gone as far as it could.
+        """
         stream = iter(items)
+        waiting = False
         while block := list(islice(stream, BLOCK)):
-            yield from make(block)
+            try:
+                made = make(block)
+            except Waiting:
+                waiting = True
+                continue
+            if not waiting:
+                yield from made
+        if waiting:
+            raise Waiting
 
     def ask(self, role: str, requests: Sequence[Request]) -> list[Answer]:
-        """The answers, in order; those that are known come from the ledger."""
+        """The answers, in order; those that are known come from the ledger.
+
+        Raises:
+            Waiting: some are to come by another transport, and not there yet.
+        """
+        if self.deferred is not None:
+            self.deferred.require(requests)
         found = []
         for answer in self.engine.answers(requests, total=len(requests), label=role):
             found.append(answer)
