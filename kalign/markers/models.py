@@ -68,9 +68,11 @@ class Model:
         }
 
     @contextmanager
-    def asking(self, ledger: Path) -> Iterator[None]:
-        """Start what must run, and keep every answer in `ledger`: nothing is asked, or paid for, twice."""
+    def asking(self, ledger: Path, others: Sequence[Path] = ()) -> Iterator[None]:
+        """Start what must run, and keep every answer in `ledger`, with those of `others`: nothing is asked,
+        or paid for, twice."""
         with local.started([self._chosen]) as [reached], Engine(ledger) as self._engine:
+            self._engine.ledger.merge(others)
             self._reached = reached
             yield
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kalign.markers.rules import Rules
 from kalign.markers.tagger import Tagger
+from kalign.markers.tagging import Shard
 
 RULES = "rules"
 
@@ -28,15 +29,17 @@ def named(name: str) -> Tagger:
 
 
 @contextmanager
-def ready(tagger: Tagger, ledger: Path) -> Iterator[Tagger]:
-    """The tagger, able to tag: one that asks a model starts what it needs, and keeps its answers in
-    `ledger`."""
+def ready(tagger: Tagger, out: Path, shard: Shard | None = None) -> Iterator[Tagger]:
+    """The tagger, able to tag: one that asks a model starts what it needs, and keeps its answers in a ledger
+    of `out`, each shard in its own; one without a shard knows those of all."""
     if isinstance(tagger, Rules):
         yield tagger
         return
     from kalign.markers.models import Model
 
     assert isinstance(tagger, Model)
-    ledger.parent.mkdir(parents=True, exist_ok=True)
-    with tagger.asking(ledger):
+    out.mkdir(parents=True, exist_ok=True)
+    name = "answers.sqlite" if shard is None else f"answers.{shard.number}-of-{shard.of}.sqlite"
+    others = [] if shard is not None else sorted(out.glob("answers.*-of-*.sqlite"))
+    with tagger.asking(out / name, others):
         yield tagger

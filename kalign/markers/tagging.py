@@ -93,6 +93,7 @@ def tag(corpus: Corpus, tagger: Tagger, out: Path, shard: Shard | None = None) -
         if number % wanted.of == wanted.number and not part.exists():
             _write(part, _rows(corpus, batch, tagger))
     if shard is not None:
+        files.write_json(_done(out, shard), {"parts": len(parts)})
         return None
     if not parts:
         raise DataError(f"no row of {corpus.source.path} is left to tag; raise share={corpus.share}")
@@ -101,6 +102,15 @@ def tag(corpus: Corpus, tagger: Tagger, out: Path, shard: Shard | None = None) -
             writer.write_table(pyarrow.parquet.read_table(part, schema=SCHEMA))
     shutil.rmtree(out / "parts")
     return whole
+
+
+def is_done(out: Path, shard: Shard) -> bool:
+    """Whether a shard's parts are all there, or joined already."""
+    return (out / "tags.parquet").exists() or _done(out, shard).exists()
+
+
+def _done(out: Path, shard: Shard) -> Path:
+    return out / "parts" / f"{shard.number}-of-{shard.of}.json"
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:

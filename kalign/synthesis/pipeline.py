@@ -14,6 +14,7 @@ from kalign import files, runs
 from kalign.config import words as plain
 from kalign.errors import ConfigError, DataError
 from kalign.judging import Panel, quorum
+from kalign.packs.pack import Pack
 from kalign.providers import Engine
 from kalign.providers.deferred import Deferred
 from kalign.providers.local import started
@@ -139,6 +140,7 @@ def run(wanted: Wanted) -> Done:
             if wanted.shard[1] > 1:
                 for stage in STAGES[:-1]:
                     _stage(work, place, whole, stage)
+                files.write_json(place.done, {"fingerprint": runs.fingerprint(asked.determining())})
                 return _so_far(work, place)
             if wanted.stage is None:
                 return _all(work, place)
@@ -150,6 +152,22 @@ def run(wanted: Wanted) -> Done:
             counted = tally.of(place)
             _require_coverage(work, place, counted)
             return _finish(work, place, counted, _selection(work, place))
+
+
+def prepare(asked: Plan) -> None:
+    """Write down what was asked for, so that shards on other machines, and on another day, do the same."""
+    with folder.private():
+        _remember(asked.folder, asked)
+        _waves(asked.pipeline, asked.texts.pack, asked.folder)
+
+
+def is_done(asked: Plan, which: int, of: int) -> bool:
+    """Whether a shard of the pipeline was done with these very settings."""
+    place = asked.folder.shard(which, of)
+    if not place.done.is_file():
+        return False
+    noted = json.loads(place.done.read_text(encoding="utf-8"))
+    return bool(noted.get("fingerprint") == runs.fingerprint(asked.determining()))
 
 
 @contextlib.contextmanager
@@ -195,7 +213,7 @@ def _all(work: Work, place: Folder) -> Done:
         counted = tally.of(place)
         _require_coverage(work, place, counted)
         selection = _selection(work, place)
-        waves = _waves(work, place)
+        waves = _waves(work.pipeline, work.pack, place)
         further = triplets.more(selection, work.pipeline.seeds.surplus)
         if not further or len(waves) >= work.pipeline.waves or place.is_own("seeds"):
             return _finish(work, place, counted, selection)
@@ -217,7 +235,7 @@ def _make(work: Work, place: Folder, whole: Folder, stage: str) -> None:
     started_at = time.monotonic()
     made: Iterable[Any]
     if stage == "seeds":
-        made = seeds.run(work, _waves(work, whole))
+        made = seeds.run(work, _waves(work.pipeline, work.pack, whole))
     else:
         before = BEFORE[stage]
         made = MAKE[stage](work, place.read(before, tally.KINDS[before]))
@@ -229,12 +247,12 @@ def _make(work: Work, place: Folder, whole: Folder, stage: str) -> None:
     place.write(stage, made, said)
 
 
-def _waves(work: Work, place: Folder) -> list[dict[str, int]]:
+def _waves(pipeline: Pipeline, pack: Pack, place: Folder) -> list[dict[str, int]]:
     """How many seeds of each type each wave draws: the first is even, the others are what was short."""
     if place.plan.is_file():
         waves: list[dict[str, int]] = json.loads(place.plan.read_text(encoding="utf-8"))
         return waves
-    first = planned(math.ceil(work.pipeline.size * work.pipeline.seeds.surplus), work.pack.taxonomy)
+    first = planned(math.ceil(pipeline.size * pipeline.seeds.surplus), pack.taxonomy)
     files.write_json(place.plan, [first])
     return [first]
 
