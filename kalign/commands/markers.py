@@ -36,6 +36,11 @@ def tag(words: list[str], flags: argparse.Namespace) -> int:
         "share": "1",
         "shard": None,
         "shards": None,
+        "transport": "live",
+        "poll_seconds": "60",
+        "ray.actors": "2",
+        "ray.gpus": "0",
+        "ray.rows": "64",
         "out": None,
     }
     given = plain.read(words, settings=settings)
@@ -65,8 +70,11 @@ def tag(words: list[str], flags: argparse.Namespace) -> int:
             raise ConfigError("shards=N queues every part; leave shard= away")
         if code := _queued(words, out, jobs, options or {}):
             return code
-    with taggers.ready(tagger, out, shard):
-        path = tagging.tag(corpus, tagger, out, shard)
+    actors = {key: plain.number(f"ray.{key}", given[f"ray.{key}"]) for key in ("actors", "gpus", "rows")}
+    poll = plain.number("poll_seconds", given["poll_seconds"])
+    transport = taggers.transport(str(given["transport"]), tagger, out, poll, actors)
+    with taggers.ready(tagger, out, shard, transport):
+        path = taggers.until_settled(tagger, lambda: tagging.tag(corpus, tagger, out, shard))
     if path is None:
         console(flags).print(
             f"Shard {given['shard']} is done; the same command without shard= joins them all"
@@ -245,12 +253,14 @@ COMMANDS: Mapping[str, Command] = {
         summary="tag what culture each text of a data set holds",
         example="kalign tag data.path=my.jsonl tagger=rules out=tags",
         words="data.path=DATA [tagger=rules] [data.columns.text=prompt] [stage=alignment] [share=1] "
-        "[shard=K/N] [shards=N hydra/launcher=submitit_slurm] [out=DIR]",
+        "[shard=K/N] [shards=N hydra/launcher=submitit_slurm] [transport=batch|ray] [out=DIR]",
         about_words="DATA is a file, a folder, pack:NAME or hub:OWNER/NAME (with data.revision, data.subset, "
         "data.split); data.columns.text holds a text or a list of messages; tagger is rules, local, or a "
         "provider such as openai:MODEL or mine.yaml. share reads a seeded part of the rows; shard=0/4 makes "
         "a quarter of the parts, and the same command without it joins them; shards=4 does all as a Slurm "
-        "array, with hydra.launcher.KEY as for trainings. A killed command goes on where it stopped.",
+        "array, with hydra.launcher.KEY as for trainings. transport=batch asks a model by its vendor's "
+        "batches, transport=ray by ray.actors=2 actors with ray.gpus each. A killed command goes on where it "
+        "stopped.",
     ),
     "funnel": Command(
         run=funnel,

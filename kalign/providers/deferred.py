@@ -37,6 +37,9 @@ class Transport(Protocol):
             ProviderError: they cannot be had.
         """
 
+    def close(self) -> None:
+        """End what it started."""
+
 
 class Deferred:
     """What is put aside for one transport."""

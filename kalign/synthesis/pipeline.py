@@ -16,9 +16,10 @@ from kalign.errors import ConfigError, DataError
 from kalign.judging import Panel, quorum
 from kalign.packs.pack import Pack
 from kalign.providers import Engine
-from kalign.providers.deferred import Deferred
+from kalign.providers.deferred import Deferred, Transport
 from kalign.providers.local import started
 from kalign.providers.posting import Batches
+from kalign.providers.rays import Rays
 from kalign.records import Judged
 from kalign.synthesis import (
     attack,
@@ -175,19 +176,18 @@ def _working(asked: Plan, place: Folder, wanted: Wanted) -> Iterator[Work]:
     """A work with an open engine, and servers where models are local."""
     with contextlib.ExitStack() as running:
         played = asked.cast.identified()
-        if not wanted.offline and wanted.stage != "triplets":
+        if not wanted.offline and wanted.stage != "triplets" and asked.pipeline.transport != "ray":
             played = asked.cast.served(running.enter_context(started(asked.cast.all)))
         engine = running.enter_context(
             Engine(place.ledger, budget=asked.pipeline.budget, offline=wanted.offline)
         )
         if wanted.shard[1] == 1 and (ledgers := place.shards()):
             engine.ledger.merge(ledgers)
-        deferred = None
-        if asked.pipeline.transport == "batch" and not wanted.offline:
-            batches = Batches(place.batches, poll=asked.pipeline.poll_seconds, budget=asked.pipeline.budget)
-            deferred = Deferred(batches, engine)
+        transport = None if wanted.offline else _transport(asked, place)
+        if transport is not None:
+            running.callback(transport.close)
         yield Work(
-            deferred=deferred,
+            deferred=None if transport is None else Deferred(transport, engine),
             pipeline=asked.pipeline,
             panel=asked.panel,
             cast=played,
@@ -197,6 +197,16 @@ def _working(asked: Plan, place: Folder, wanted: Wanted) -> Iterator[Work]:
             on=asked.texts.on,
             shard=wanted.shard,
         )
+
+
+def _transport(asked: Plan, place: Folder) -> Transport | None:
+    """How requests go that are not sent one by one."""
+    pipeline = asked.pipeline
+    if pipeline.transport == "batch":
+        return Batches(place.batches, poll=pipeline.poll_seconds, budget=pipeline.budget)
+    if pipeline.transport == "ray":
+        return Rays(pipeline.ray, asked.cast.all, budget=pipeline.budget)
+    return None
 
 
 def _so_far(work: Work, place: Folder) -> Done:
