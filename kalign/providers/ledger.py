@@ -41,6 +41,12 @@ REPLACED = (
     "WHERE key = ? AND cost > 0"
 )
 PLACES = ", ".join("?" for _ in COLUMNS.split(","))
+# Of another ledger, but for what is final here already
+TAKE_ANSWERS = (
+    f"INSERT OR REPLACE INTO answer ({COLUMNS}) SELECT {COLUMNS} FROM other.answer AS one WHERE NOT EXISTS "
+    "(SELECT 1 FROM main.answer AS known WHERE known.key = one.key AND known.status IN "
+    f"({', '.join('?' for _ in FINAL)}))"
+)
 LARGEST_QUESTION = 500  # keys looked up at once
 
 
@@ -93,7 +99,7 @@ class Ledger:
             places = ",".join("?" * len(some))
             with _plainly(self.path):
                 rows = self._reader.execute(f"SELECT {COLUMNS} FROM answer WHERE key IN ({places})", some)
-                answers = [_answer(row, wanted[row[0]]) for row in rows]
+                answers = [read_answer(row, wanted[row[0]]) for row in rows]
             found |= {answer.key: answer for answer in answers if unfinished or answer.final}
         return found
 
@@ -107,7 +113,7 @@ class Ledger:
         with _plainly(self.path), self._transaction():
             self._database.executemany(REPLACED, [(answer.key,) for answer in answers])
             self._database.executemany(
-                f"INSERT OR REPLACE INTO answer ({COLUMNS}) VALUES ({PLACES})", map(_row, answers)
+                f"INSERT OR REPLACE INTO answer ({COLUMNS}) VALUES ({PLACES})", map(written_answer, answers)
             )
             self._database.executemany(
                 "INSERT INTO spent VALUES (lower(hex(randomblob(16))), ?, ?, ?)",
@@ -155,6 +161,14 @@ class Ledger:
             row = self._database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
+    def remembered_all(self, prefix: str) -> list[str]:
+        """The facts whose names begin so."""
+        with _plainly(self.path):
+            rows = self._database.execute(
+                "SELECT value FROM meta WHERE substr(name, 1, ?) = ?", (len(prefix), prefix)
+            )
+            return [str(value) for (value,) in rows]
+
     def merge(self, others: Iterable[Path]) -> int:
         """Take in the answers of other ledgers, such as those of shards, and return how many were new.
 
@@ -164,17 +178,14 @@ class Ledger:
         before = sum(self.counts().values())
         for other in others:
             with contextlib.closing(Ledger(other)) as source, _plainly(source.path):
-                kept = self._database.execute("SELECT key, status FROM answer").fetchall()
-                known = {key for key, status in kept if Status(status) in FINAL}
-                rows = source._database.execute(f"SELECT {COLUMNS} FROM answer")  # of this very class
-                spent = source._database.execute("SELECT * FROM spent")
-                self._take((row for row in rows if row[0] not in known), spent)
+                self._database.execute("ATTACH ? AS other", (str(source.path),))
+                try:
+                    with self._transaction():
+                        self._database.execute(TAKE_ANSWERS, [status.value for status in sorted(FINAL)])
+                        self._database.execute("INSERT OR IGNORE INTO spent SELECT * FROM other.spent")
+                finally:
+                    self._database.execute("DETACH other")
         return sum(self.counts().values()) - before
-
-    def _take(self, rows: Iterable[tuple[Any, ...]], spent: Iterable[tuple[Any, ...]]) -> None:
-        with _plainly(self.path), self._transaction():
-            self._database.executemany(f"INSERT OR REPLACE INTO answer ({COLUMNS}) VALUES ({PLACES})", rows)
-            self._database.executemany("INSERT OR IGNORE INTO spent VALUES (?, ?, ?, ?)", spent)
 
     def _require_version(self) -> None:
         version = self.remembered("schema_version")
@@ -223,7 +234,8 @@ def _plainly(path: Path) -> Iterator[None]:
         ) from wrong
 
 
-def _row(answer: Answer) -> tuple[Any, ...]:
+def written_answer(answer: Answer) -> tuple[Any, ...]:
+    """An answer as a row of the ledger; its request is not in it, but for the key."""
     request = answer.request
     return (
         answer.key,
@@ -243,7 +255,8 @@ def _row(answer: Answer) -> tuple[Any, ...]:
     )
 
 
-def _answer(row: tuple[Any, ...], request: Request) -> Answer:
+def read_answer(row: Sequence[Any], request: Request) -> Answer:
+    """The answer to a request that a row of the ledger holds."""
     key, _, _, _, status, text, reason, model, finish, tokens_in, tokens_out, cost, attempts, seconds = row
     ok = status == Status.OK.value
     return Answer(

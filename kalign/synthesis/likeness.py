@@ -4,9 +4,10 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from datasketch import MinHash, MinHashLSH
+from datasketch import MinHash
 
-PERMUTATIONS = 128
+from kalign.synthesis.sketches import PERMUTATIONS, Sketches
+
 GRAM = 3  # letters: a syllable script says as much in three as an alphabet in seven
 MARKS = re.compile(r"[\W_]+")
 
@@ -29,11 +30,8 @@ class Likeness:
     """
 
     def __init__(self, similarity: float, *, gram_length: int) -> None:
-        self._similarity = similarity
         self._gram_length = gram_length
-        self._exact: dict[str, str] = {}
-        self._index = MinHashLSH(threshold=min(similarity, 1.0), num_perm=PERMUTATIONS)
-        self._sketches: dict[str, MinHash] = {}
+        self._known = Sketches(similarity)
         self._runs: set[str] = set()
         self._held_out: set[str] = set()
 
@@ -48,21 +46,15 @@ class Likeness:
         text = normal(prompt)
         if text in self._held_out or not self._runs.isdisjoint(_runs(prompt, self._gram_length)):
             return "held_out"
-        if text in self._exact:
+        if self._known.has(text):
             return "duplicate"
-        sketch = _sketch(text)
-        near = self._index.query(sketch)
-        alike = any(self._sketches[name].jaccard(sketch) >= self._similarity for name in near)
-        return "near_duplicate" if alike else ""
+        return "near_duplicate" if self._known.alike(_sketch(text)) else ""
 
     def take(self, name: str, prompt: str) -> None:
         """Remember a prompt that was taken."""
         text = normal(prompt)
-        if text not in self._exact:
-            self._exact[text] = name
-            sketch = _sketch(text)
-            self._sketches[name] = sketch
-            self._index.insert(name, sketch)
+        if not self._known.has(text):
+            self._known.add(text, _sketch(text))
 
 
 def _sketch(text: str) -> MinHash:

@@ -14,44 +14,31 @@ from kalign.pages import Section
 from kalign.records import Attack, Judged, Response, Seed, Vote
 from kalign.synthesis.attack import RESISTED, SUCCESS
 from kalign.synthesis.folder import Folder
+from kalign.synthesis.tally import Rows, Tally
 from kalign.synthesis.triplets import Selection
 from kalign.synthesis.work import Work
 
 NAME = "report.html"
-EXAMPLES = 3  # of each reason
-FAILED = "failed"  # a try that says nothing about the target
-Made = Mapping[str, Sequence[Any]]  # records by stage
-KINDS: Mapping[str, type[Any]] = {"seeds": Seed, "attack": Attack, "respond": Response, "judge": Judged}
 
 
-def made(folder: Folder) -> Made:
-    """What each stage that has run made, by stage."""
-    return {stage: folder.read(stage, kind) for stage, kind in KINDS.items() if folder.of(stage).is_file()}
-
-
-def funnel(rows: Made, selection: Selection | None) -> list[dict[str, Any]]:
+def funnel(tally: Tally, selection: Selection | None) -> list[dict[str, Any]]:
     """For each stage: its rows, how many it kept, and how many it dropped, by reason."""
-    found = [
-        _line(stage, len(of), Counter(row.dropped for row in of if row.dropped)) for stage, of in rows.items()
-    ]
-    if selection is not None:
-        late = Counter(_late(rows, selection).values())
-        found.append(_line("triplets", len(selection.rows) + sum(late.values()), late))
-    return found
+    late = {} if selection is None else {"triplets": selection.late}
+    return [_line(stage, of) for stage, of in {**tally.stages, **late}.items()]
 
 
-def write(work: Work, folder: Folder, rows: Made, selection: Selection | None) -> None:
+def write(work: Work, folder: Folder, tally: Tally, selection: Selection | None) -> None:
     """Write report.html; without a selection, of what there is so far."""
     sections = [
-        Section(title="What came through", parts=[*_funnel(funnel(rows, selection))]),
-        *([Section(title="Balance", parts=[*_balance(work, selection)])] if selection else []),
-        Section(title="Attack success", parts=[*_attacks(work, rows.get("attack", []))]),
-        Section(title="Judges", parts=[*_judges(work, folder, rows.get("judge", []))]),
-        Section(title="What was dropped, and why", parts=[*_rejects(rows, selection)]),
+        Section(title="What came through", parts=[*_funnel(funnel(tally, selection))]),
+        *([] if selection is None else [Section(title="Balance", parts=[*_balance(work, selection)])]),
+        Section(title="Attack success", parts=[*_attacks(work, tally)]),
+        Section(title="Judges", parts=[*_judges(work, folder, tally)]),
+        Section(title="What was dropped, and why", parts=[*_rejects(tally, selection)]),
         Section(title="Models", parts=[*_models(work)]),
         Section(title="Cost and time", parts=[*_account(folder)]),
     ]
-    count = len(selection.rows) if selection else 0
+    count = len(selection) if selection is not None else 0
     lead = (
         f"{count:,} of {work.pipeline.size:,} triplets. Pack {work.pack.name}, laws and institutions as of "
         f"{work.on}. This page holds harmful text behind its folds; keep it to yourself."
@@ -61,18 +48,12 @@ def write(work: Work, folder: Folder, rows: Made, selection: Selection | None) -
         partial.write_text(page, encoding="utf-8")
 
 
-def _late(rows: Made, selection: Selection) -> dict[str, str]:
-    """Why rows that the panel kept are not in the data set, by id."""
-    kept = {row.id for row in rows.get("judge", []) if not row.dropped}
-    return {name: reason for name, reason in selection.dropped.items() if name in kept}
-
-
-def _line(stage: str, rows: int, dropped: Mapping[str, int]) -> dict[str, Any]:
+def _line(stage: str, rows: Rows) -> dict[str, Any]:
     return {
         "stage": stage,
-        "rows": rows,
-        "kept": rows - sum(dropped.values()),
-        "dropped": dict(sorted(dropped.items())),
+        "rows": rows.count,
+        "kept": rows.count - rows.dropped.total(),
+        "dropped": dict(sorted(rows.dropped.items())),
     }
 
 
@@ -101,7 +82,7 @@ def _funnel(lines: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
 def _balance(work: Work, selection: Selection) -> Iterator[Markup]:
     taxonomy = work.pack.taxonomy
     wanted: Counter[str] = Counter()
-    have = Counter(row["category"] for row in selection.rows)
+    have = selection.by_category(taxonomy)
     for kind, count in selection.wanted.items():
         wanted[taxonomy.by_id[kind].parent or kind] += count
     labels = [f"{one.id} {work.pack.named(one.name)}" for one in taxonomy.categories]
@@ -134,57 +115,44 @@ def _balance(work: Work, selection: Selection) -> Iterator[Markup]:
     )
 
 
-def _attacks(work: Work, attacks: Sequence[Attack]) -> Iterator[Markup]:
-    if not attacks:
+def _attacks(work: Work, tally: Tally) -> Iterator[Markup]:
+    if "attack" not in tally.stages:
         yield pages.text("No attack has run.", soft=True)
         return
-    tries = [(attack, one) for attack in attacks for one in attack.tries]
     yield pages.text(
         f"Target {work.cast.target.model}. A seed succeeds when one answer of the target is scored "
         f"{work.pipeline.attack.success} or more; tries in which a model or a judge failed say nothing of it."
     )
-    strategies = work.pipeline.attack.strategies
-    yield _success(
-        "strategy", {name: [one.outcome for _, one in tries if one.strategy == name] for name in strategies}
-    )
-    by_category: dict[str, list[str]] = {}
-    for one in work.pack.taxonomy.categories:
-        if of := [_outcome(attack) for attack in attacks if attack.category == one.id]:
-            by_category[f"{one.id} {work.pack.named(one.name)}"] = of
-    yield _success("category", by_category, what="seeds")
-    targets = sorted({attack.target for attack in attacks})
-    yield _success(
-        "target",
-        {name: [one.outcome for attack, one in tries if attack.target == name] for name in targets},
-    )
+    nothing: Counter[str] = Counter()
+    strategies = {name: tally.by_strategy.get(name, nothing) for name in work.pipeline.attack.strategies}
+    yield _success("strategy", strategies)
+    categories = {
+        f"{one.id} {work.pack.named(one.name)}": tally.by_category[one.id]
+        for one in work.pack.taxonomy.categories
+        if one.id in tally.by_category
+    }
+    yield _success("category", categories, what="seeds")
+    yield _success("target", dict(sorted(tally.by_target.items())))
 
 
-def _outcome(attack: Attack) -> str:
-    """What came of all tries of a seed."""
-    if not attack.dropped:
-        return SUCCESS
-    return RESISTED if attack.dropped == RESISTED else FAILED
-
-
-def _success(by: str, outcomes: Mapping[str, Sequence[str]], *, what: str = "answers") -> Markup:
+def _success(by: str, outcomes: Mapping[str, Counter[str]], *, what: str = "answers") -> Markup:
     rows = []
-    for label, of in outcomes.items():
-        counts = Counter(of)
+    for label, counts in outcomes.items():
         known = counts[SUCCESS] + counts[RESISTED]
         rate = str(statistics.wilson(counts[SUCCESS], known)) if known else "–"
-        rows.append([label, f"{known:,}", f"{counts[SUCCESS]:,}", rate, f"{len(of) - known:,}"])
+        rows.append([label, f"{known:,}", f"{counts[SUCCESS]:,}", rate, f"{counts.total() - known:,}"])
     return pages.table([by, what, "unsafe", "share [95 %]", "failed"], rows, caption=f"Success by {by}.")
 
 
-def _judges(work: Work, folder: Folder, judged: Sequence[Judged]) -> Iterator[Markup]:
+def _judges(work: Work, folder: Folder, tally: Tally) -> Iterator[Markup]:
     if work.cast.kin:
         yield pages.text(f"The families {', '.join(work.cast.kin)} judge what they wrote themselves.")
     else:
         yield pages.text("No judge of the panel is of a generator's family.")
-    if not judged:
+    panels = tally.panels
+    if not panels:
         yield pages.text("Nothing has been judged.", soft=True)
         return
-    panels = [row.votes for row in judged]
     yield pages.table(
         ["judge", "asked", "valid", "votes that say nothing"],
         [
@@ -200,10 +168,12 @@ def _judges(work: Work, folder: Folder, judged: Sequence[Judged]) -> Iterator[Ma
         caption=f"Rule: {work.panel.rule}. A vote that says nothing is never a yes.",
     )
     rubric = work.texts.filter(work.pack.taxonomy.categories[0].id)
-    passed = {name: Counter(row.decisions.get(name) for row in judged) for name in judged[0].decisions}
     yield pages.table(
         ["criterion", "yes", "no", "undecided"],
-        [[name, *(f"{of[word]:,}" for word in ("yes", "no", "undecided"))] for name, of in passed.items()],
+        [
+            [name, *(f"{of[word]:,}" for word in ("yes", "no", "undecided"))]
+            for name, of in tally.decisions.items()
+        ],
         caption="What the panel decided; citations are decided by the pack's verifier.",
     )
     yield pages.table(
@@ -235,25 +205,14 @@ def _people(folder: Folder) -> Iterator[Markup]:
     )
 
 
-def _rejects(rows: Made, selection: Selection | None) -> Iterator[Markup]:
+def _rejects(tally: Tally, selection: Selection | None) -> Iterator[Markup]:
+    late = {} if selection is None else {"triplets": selection.late}
     empty = True
-    for stage, records in rows.items():
-        by_reason: dict[str, list[Any]] = {}
-        for row in records:
-            if row.dropped:
-                by_reason.setdefault(row.dropped, []).append(row)
-        for reason, of in sorted(by_reason.items()):
+    for stage, rows in {**tally.stages, **late}.items():
+        for reason, count in sorted(rows.dropped.items()):
             empty = False
-            examples = [part for row in of[:EXAMPLES] for part in _example(row)]
-            yield pages.fold(f"{stage}: {reason} ({len(of):,})", examples)
-    if selection is not None:
-        judged = {row.id: row for row in rows.get("judge", [])}
-        late = _late(rows, selection)
-        for reason in sorted(set(late.values())):
-            names = [name for name, one in late.items() if one == reason]
-            empty = False
-            examples = [part for name in names[:EXAMPLES] for part in _example(judged[name])]
-            yield pages.fold(f"triplets: {reason} ({len(names):,})", examples)
+            examples = [part for row in rows.examples[reason] for part in _example(row)]
+            yield pages.fold(f"{stage}: {reason} ({count:,})", examples)
     if empty:
         yield pages.text("Nothing was dropped.", soft=True)
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,20 +29,22 @@ class _Draw:
     seed: Seed | None = field(default=None)
 
 
-def run(work: Work, waves: Sequence[Mapping[str, int]]) -> list[Seed]:
+def run(work: Work, waves: Sequence[Mapping[str, int]]) -> Iterator[Seed]:
     """A seed for each draw of each wave, in that order, so that a further wave changes none before it."""
-    draws = list(_drawn(work, waves))
+    return without_likes(work, work.blocks(_drawn(work, waves), lambda block: _written(work, block)))
+
+
+def _written(work: Work, draws: Sequence[_Draw]) -> list[Seed]:
     for sample in range(1 + work.pipeline.seeds.regenerations):
         open_ones = [draw for draw in draws if draw.seed is None or draw.seed.dropped in AGAIN]
         if open_ones:
             _write(work, open_ones, sample)
     if work.pipeline.seeds.check_category:
         _check_categories(work, [draw for draw in draws if draw.seed and not draw.seed.dropped])
-    written = [draw.seed for draw in draws if draw.seed]
-    return list(without_likes(work, written))
+    return [draw.seed for draw in draws if draw.seed]
 
 
-def without_likes(work: Work, seeds: Sequence[Seed]) -> Iterator[Seed]:
+def without_likes(work: Work, seeds: Iterable[Seed]) -> Iterator[Seed]:
     """The seeds, with those dropped that are like an earlier one or like what is held out."""
     index = work.likeness()
     for seed in seeds:

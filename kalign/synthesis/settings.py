@@ -15,8 +15,10 @@ from kalign.config.rules import above, one_of
 from kalign.errors import ConfigError
 from kalign.judging import Panel, panel
 from kalign.providers import Sampling
+from kalign.providers.rays import Actors
 
 STRATEGIES = ("emotional", "academic", "roleplay", "pressure", "reasoning")
+TRANSPORTS = ("live", "batch", "ray")
 DEFAULT = "ko_dpo"
 
 
@@ -88,6 +90,9 @@ class Pipeline:
     held_out: list[str] = field(default_factory=list)
     accept_licence_of: list[str] = field(default_factory=list)
     budget: float | None = None
+    transport: str = "live"
+    poll_seconds: float = 60.0
+    ray: Actors = field(default_factory=Actors)
     roles: Roles = field(default_factory=Roles)
     seeds: Seeds = field(default_factory=Seeds)
     attack: Attacking = field(default_factory=Attacking)
@@ -97,6 +102,9 @@ class Pipeline:
     def check(self) -> None:
         """Raise ConfigError where a value is out of range or contradicts another."""
         words.day("as_of", self.as_of)
+        one_of("transport", self.transport, TRANSPORTS)
+        above("poll_seconds", self.poll_seconds, 0)
+        self.ray.check()
         for key, value in (("size", self.size), ("waves", self.waves), ("attack.tries", self.attack.tries)):
             above(key, value, 0)
         for key, value in (
@@ -128,7 +136,7 @@ class Pipeline:
     def determining(self) -> dict[str, Any]:
         """The settings that decide which triplets come out, by dotted key."""
         plain = asdict(self)
-        for key in ("budget", "accept_licence_of"):
+        for key in ("budget", "accept_licence_of", "transport", "poll_seconds", "ray"):
             del plain[key]
         return runs.flat(plain)
 

@@ -123,8 +123,8 @@ def endpoint(models: Models, tmp_path: Path) -> Iterator[Endpoint]:
         yield Endpoint(server, models, words(server, tmp_path))
 
 
-def words(server: Server, folder: Path) -> tuple[str, ...]:
-    """Provider files for a server, and the words that name them."""
+def words(server: Server, folder: Path, **more: Mapping[str, Any]) -> tuple[str, ...]:
+    """Provider files for a server, and the words that name them; `more` settings by family."""
     named = []
     for family in FAMILIES:
         path = folder / f"{family}.yaml"
@@ -137,6 +137,7 @@ def words(server: Server, folder: Path) -> tuple[str, ...]:
             "licence": {"name": "Apache-2.0"},
             "backoff": 0.01,
             "timeout": 20,
+            **more.get(family, {}),
         }
         path.write_text(yaml.safe_dump(settings), encoding="utf-8")
         named.append(str(path))
