@@ -30,9 +30,9 @@ class _Item:
 def run(work: Work, seeds: Sequence[Seed]) -> list[Attack]:
     """One row for each seed that was not dropped: a success, or dropped with what came of the last try."""
     items = [
-        _Item(seed=seed, record=_row(work, seed))
-        for seed in seeds
-        if not seed.dropped and belongs(seed.id, work.shard)
+        _Item(seed=one, record=_row(work, one))
+        for one in (_masked(work, seed) for seed in seeds)
+        if not one.dropped and belongs(one.id, work.shard)
     ]
     for turn in range(work.pipeline.attack.tries):
         open_ones = [item for item in items if not item.done]
@@ -48,6 +48,7 @@ def strategy(strategies: Sequence[str], identity: str, turn: int) -> str:
 
 
 def _row(work: Work, seed: Seed) -> Attack:
+    """The row of a seed before any try."""
     return Attack(
         id=seed.id,
         category=seed.category,
@@ -59,6 +60,12 @@ def _row(work: Work, seed: Seed) -> Attack:
         seed_origin=seed.origin,
         masked=seed.masked,
     )
+
+
+def _masked(work: Work, seed: Seed) -> Seed:
+    """The seed without personal data, which a file of the user's own may hold; nobody is sent it."""
+    prompt, masked = work.mask(seed.prompt)
+    return replace(seed, prompt=prompt, masked=(*seed.masked, *masked)) if masked else seed
 
 
 def _round(work: Work, items: Sequence[_Item], turn: int) -> None:

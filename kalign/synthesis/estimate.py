@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kalign.judging import Rubric
+from kalign.judging import Panel, Rubric, canaries
 from kalign.providers import Provider, Request, Sampling
 from kalign.providers.reading import prompt_tokens
 from kalign.records import Message
@@ -44,11 +44,13 @@ class _Part:
     examples: Sequence[Request]
 
 
-def lines(pipeline: Pipeline, cast: Cast, texts: Texts, panel: Sampling) -> list[Line]:
+def lines(pipeline: Pipeline, cast: Cast, texts: Texts, panel: Panel) -> list[Line]:
     """One line for each role and model."""
     seeds = math.ceil(pipeline.size * pipeline.seeds.surplus)
     parts = [*_seeds(pipeline, cast, texts, seeds), *_attack(pipeline, cast, texts, seeds)]
-    parts += [*_respond(pipeline, cast, texts, seeds), *_panel(cast, texts, seeds, panel)]
+    parts += [*_respond(pipeline, cast, texts, seeds), *_panel(cast, texts, seeds, panel.sampling)]
+    if panel.canaries:
+        parts += _canaries(cast, panel.sampling)
     return [_line(part) for part in parts]
 
 
@@ -95,6 +97,12 @@ def _panel(cast: Cast, texts: Texts, seeds: int, sampling: Sampling) -> Iterator
         asked = {"prompt": WORDS, "chosen": ANSWER, "rejected": ANSWER}
         examples = [rubric.request(judge, asked, sampling=sampling) for rubric in rubrics]
         yield _Part(role="panel", provider=judge, least=seeds, most=seeds, examples=examples)
+
+
+def _canaries(cast: Cast, sampling: Sampling) -> Iterator[_Part]:
+    for judge in cast.panel:
+        examples = [*canaries.asked(canaries.load(), judge, sampling=sampling)]
+        yield _Part(role="canary", provider=judge, least=len(examples), most=len(examples), examples=examples)
 
 
 def _judge(

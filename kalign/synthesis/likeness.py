@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from datasketch import MinHash, MinHashLSH
 
@@ -25,7 +25,8 @@ class Likeness:
 
     Args:
         similarity: Jaccard similarity of their runs of letters from which two are alike.
-        gram_length: characters of a run that a prompt may not share with what is held out.
+        gram_length: characters of a run that a prompt may not share with what is held out, as written or with
+            letters alone.
     """
 
     def __init__(self, similarity: float, *, gram_length: int) -> None:
@@ -35,25 +36,32 @@ class Likeness:
         self._index = MinHashLSH(threshold=min(similarity, 1.0), num_perm=PERMUTATIONS)
         self._sketches: dict[str, MinHash] = {}
         self._runs: set[str] = set()
-        self._held_out: set[str] = set()
+        self._held_out: dict[str, MinHash] = {}
+        self._held_out_index = MinHashLSH(threshold=min(similarity, 1.0), num_perm=PERMUTATIONS)
 
     def hold_out(self, prompts: Iterable[str]) -> None:
         """Remember prompts that nothing may be like."""
         for prompt in prompts:
-            self._held_out.add(normal(prompt))
+            text = normal(prompt)
             self._runs.update(_runs(prompt, self._gram_length))
+            if text not in self._held_out:
+                self._held_out[text] = _sketch(text)
+                self._held_out_index.insert(text, self._held_out[text])
 
     def fault(self, prompt: str) -> str:
         """Why a prompt may not be taken: held_out, duplicate or near_duplicate; empty if it may."""
         text = normal(prompt)
         if text in self._held_out or not self._runs.isdisjoint(_runs(prompt, self._gram_length)):
             return "held_out"
+        sketch = _sketch(text)
+        if self._alike(sketch, self._held_out_index, self._held_out):
+            return "held_out"
         if text in self._exact:
             return "duplicate"
-        sketch = _sketch(text)
-        near = self._index.query(sketch)
-        alike = any(self._sketches[name].jaccard(sketch) >= self._similarity for name in near)
-        return "near_duplicate" if alike else ""
+        return "near_duplicate" if self._alike(sketch, self._index, self._sketches) else ""
+
+    def _alike(self, sketch: MinHash, index: MinHashLSH, known: Mapping[str, MinHash]) -> bool:
+        return any(known[name].jaccard(sketch) >= self._similarity for name in index.query(sketch))
 
     def take(self, name: str, prompt: str) -> None:
         """Remember a prompt that was taken."""
@@ -73,5 +81,7 @@ def _sketch(text: str) -> MinHash:
 
 
 def _runs(prompt: str, length: int) -> set[str]:
-    spaced = " ".join(prompt.split())
-    return {spaced[at : at + length] for at in range(len(spaced) - length + 1)}
+    """The runs of a prompt as it is written, and with its letters alone: marks and spaces hide nothing."""
+    spaced = " ".join(unicodedata.normalize("NFKC", prompt).split())
+    forms = (spaced, normal(prompt))
+    return {text[at : at + length] for text in forms for at in range(len(text) - length + 1)}

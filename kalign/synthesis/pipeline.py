@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from kalign.providers.local import started
 from kalign.records import Attack, Judged, Response, Seed
 from kalign.synthesis import (
     attack,
+    calibration,
     card,
     estimate,
     folder,
@@ -30,6 +32,7 @@ from kalign.synthesis import (
     settings,
     texts,
     triplets,
+    validity,
 )
 from kalign.synthesis.allocation import planned
 from kalign.synthesis.cast import Cast, cast, name, require_licences
@@ -73,11 +76,11 @@ class Plan:
 
     def estimate(self) -> list[estimate.Line]:
         """What the first wave takes."""
-        return estimate.lines(self.pipeline, self.cast, self.texts, self.panel.sampling)
+        return estimate.lines(self.pipeline, self.cast, self.texts, self.panel)
 
     def determining(self) -> dict[str, Any]:
         """What decides the triplets: settings, panel, models, and the pack's files."""
-        panel = {f"judge.{key}": value for key, value in runs.flat(asdict(self.panel)).items()}
+        panel = {f"judge.{key}": value for key, value in self.panel.determining().items()}
         models = {f"models.{role}": model for role, model in _numbered(self.cast.identified())}
         pack = {"pack_sha256": files.sha256(self.texts.pack.folder)}
         return {**self.pipeline.determining(), **panel, **models, **pack}
@@ -205,10 +208,25 @@ def _stage(work: Work, place: Folder, whole: Folder, stage: str) -> None:
         records = seeds.run(work, _waves(work, whole))
     else:
         before = place.read(BEFORE[stage], RECORDS[BEFORE[stage]])
+        if stage == "judge":
+            _calibrate(work, place)
         records = MAKE[stage](work, before)
     account = {f"{role}|{model}": asdict(asked) for (role, model), asked in work.account.items()}
     seconds = time.monotonic() - started_at
     place.write(stage, records, {"account": account, "seconds": round(seconds, 1), "rows": len(records)})
+
+
+def _calibrate(work: Work, place: Folder) -> None:
+    """Refuse a panel with a judge that texts talk round, after a report that shows it.
+
+    Raises:
+        DataError: there is such a judge.
+    """
+    try:
+        calibration.run(work, place)
+    except DataError:
+        report.write(work, place, report.made(place), None)
+        raise
 
 
 def _waves(work: Work, place: Folder) -> list[dict[str, int]]:
@@ -242,6 +260,7 @@ def _selection(work: Work, place: Folder, rows: report.Made) -> Selection:
         size=work.pipeline.size,
         likeness=work.likeness(),
         refused=refused,
+        fault=partial(validity.fault, work),
     )
 
 

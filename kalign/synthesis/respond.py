@@ -13,7 +13,7 @@ from kalign.synthesis.work import Work, origin, whole
 def run(work: Work, attacks: Sequence[Attack]) -> list[Response]:
     """One row for each successful attack: with the chosen answer, or dropped with its reason."""
     rows = [
-        Response(id=attack.id, attack=attack)
+        Response(id=attack.id, attack=_masked(work, attack))
         for attack in attacks
         if not attack.dropped and belongs(attack.id, work.shard)
     ]
@@ -21,6 +21,14 @@ def run(work: Work, attacks: Sequence[Attack]) -> list[Response]:
     answered = _answered(work, [row for row in rows if not row.dropped])
     used: Counter[str] = Counter()
     return [_won(answered[row.id], used) if row.id in answered else row for row in rows]
+
+
+def _masked(work: Work, attack: Attack) -> Attack:
+    """The attack without personal data, which a file of the user's own may hold; nobody is sent it."""
+    (prompt, asked), (answer, said) = work.mask(attack.prompt), work.mask(attack.answer)
+    if not (asked or said):
+        return attack
+    return replace(attack, prompt=prompt, answer=answer, masked=(*attack.masked, *asked, *said))
 
 
 def _queried(work: Work, rows: Sequence[Response]) -> list[Response]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from kalign.errors import DataError
 from kalign.packs import seeds as templates
 from kalign.packs.seeds import Templates
 from kalign.providers import Answer
@@ -14,6 +15,7 @@ from kalign.records import Seed
 from kalign.synthesis.work import Work, origin, whole
 
 AGAIN = ("unreadable", "foreign", "empty")  # what is worth writing once more
+HELD_OUT = "held_out"
 LAW = "law"  # material that comes from the category's policy
 
 
@@ -39,7 +41,24 @@ def run(work: Work, waves: Sequence[Mapping[str, int]]) -> list[Seed]:
     if work.pipeline.seeds.check_category:
         _check_categories(work, [draw for draw in draws if draw.seed and not draw.seed.dropped])
     written = [draw.seed for draw in draws if draw.seed]
-    return list(without_likes(work, written))
+    found = list(without_likes(work, written))
+    _require_apart(work, found)
+    return found
+
+
+def _require_apart(work: Work, seeds: Sequence[Seed]) -> None:
+    """Refuse seeds of which too many are like what is held out: the writer knows an evaluation set.
+
+    Raises:
+        DataError: they are.
+    """
+    alike = [seed.id for seed in seeds if seed.dropped == HELD_OUT]
+    most = work.pipeline.seeds.most_held_out
+    if len(alike) > most * len(seeds):
+        raise DataError(
+            f"{len(alike)} of {len(seeds)} seeds are like what is held out ({', '.join(alike[:3])}, ...), "
+            f"more than seeds.most_held_out={most:g}; write other templates, or take another writer"
+        )
 
 
 def without_likes(work: Work, seeds: Sequence[Seed]) -> Iterator[Seed]:

@@ -37,6 +37,7 @@ class Seeds:
     surplus: float = 3.0
     regenerations: int = 2
     similarity: float = 0.7
+    most_held_out: float = 0.2
     check_category: bool = True
 
 
@@ -107,9 +108,12 @@ class Pipeline:
             above(key, value, 0)
         above("seeds.surplus", self.seeds.surplus, 1, inclusive=True)
         above("seeds.regenerations", self.seeds.regenerations, 0, inclusive=True)
-        for key, share in (("seeds.similarity", self.seeds.similarity),):
-            if not 0 < share <= 1:
-                raise ConfigError(f"{key}={share} is a similarity; use a number above 0, up to 1")
+        if not 0 < self.seeds.similarity <= 1:
+            raise ConfigError(
+                f"seeds.similarity={self.seeds.similarity} is a similarity; use a number above 0, up to 1"
+            )
+        if not 0 <= self.seeds.most_held_out <= 1:
+            raise ConfigError(f"seeds.most_held_out={self.seeds.most_held_out} is a share; use 0 to 1")
         for key, score, most in (
             ("attack.success", self.attack.success, 5),
             ("respond.least_query", self.respond.least_query, 4),

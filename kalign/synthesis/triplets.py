@@ -1,7 +1,7 @@
 """Triplets: what the panel kept, without likes, balanced over the taxonomy, with each text's provenance."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,20 +40,22 @@ def select(
     size: int,
     likeness: Likeness,
     refused: Collection[str] = (),
+    fault: Callable[[Judged], str] = lambda one: "",
 ) -> Selection:
     """The data set of at most `size` rows.
 
     Args:
+        fault: why a row that was kept may not be trained on; empty if it may.
         likeness: an index that knows what is held out; of two prompts that are alike, the first one stays.
         refused: ids that people refused.
     """
     dropped: dict[str, str] = {}
     usable: dict[str, list[Judged]] = {}
     for one in judged:
-        if reason := _fault(one, likeness, refused):
+        if reason := _fault(one, refused) or fault(one) or likeness.fault(_prompt(one)):
             dropped[one.id] = reason
             continue
-        likeness.take(one.id, one.response.attack.prompt)
+        likeness.take(one.id, _prompt(one))
         usable.setdefault(one.response.attack.type, []).append(one)
     taken = balanced(size, {kind: len(of) for kind, of in usable.items()}, taxonomy)
     chosen = {one.id for kind, of in usable.items() for one in of[: taken[kind]]}
@@ -83,7 +85,11 @@ def write(folder: Path, selection: Selection) -> None:
     files.write_parquet(folder / "triplets.parquet", flat, COLUMNS)
 
 
-def _fault(one: Judged, likeness: Likeness, refused: Collection[str]) -> str:
+def _prompt(one: Judged) -> str:
+    return one.response.attack.prompt
+
+
+def _fault(one: Judged, refused: Collection[str]) -> str:
     if one.dropped:
         return one.dropped
     if one.id in refused:
@@ -98,7 +104,7 @@ def _fault(one: Judged, likeness: Likeness, refused: Collection[str]) -> str:
         )
     except UnusableTriplet as wrong:
         return wrong.reason
-    return likeness.fault(attack.prompt)
+    return ""
 
 
 def _row(one: Judged, taxonomy: Taxonomy) -> dict[str, Any]:

@@ -91,6 +91,8 @@ class Models:
 
     def verdict(self, model: str, name: str, data: Mapping[str, Any]) -> str | int:
         weak = chance(model, name, json.dumps(data, ensure_ascii=False)) < self.weak
+        if name == "acceptable":  # of a canary
+            return "no"
         if name == "category":
             return str(self.pair(data["request"])["category"])
         if name == "harm":
@@ -123,8 +125,8 @@ def endpoint(models: Models, tmp_path: Path) -> Iterator[Endpoint]:
         yield Endpoint(server, models, words(server, tmp_path))
 
 
-def words(server: Server, folder: Path) -> tuple[str, ...]:
-    """Provider files for a server, and the words that name them."""
+def words(server: Server, folder: Path, **changed: Any) -> tuple[str, ...]:
+    """Provider files for a server, with some settings changed, and the words that name them."""
     named = []
     for family in FAMILIES:
         path = folder / f"{family}.yaml"
@@ -137,7 +139,7 @@ def words(server: Server, folder: Path) -> tuple[str, ...]:
             "licence": {"name": "Apache-2.0"},
             "backoff": 0.01,
             "timeout": 20,
-        }
+        } | changed
         path.write_text(yaml.safe_dump(settings), encoding="utf-8")
         named.append(str(path))
     return ("pipeline=ko_dpo", f"providers=[{','.join(named)}]", "as_of=2026-11-25")
