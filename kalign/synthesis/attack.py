@@ -123,7 +123,7 @@ def _judge(work: Work, said: Sequence[tuple[_Item, str, Answer, str, list[str], 
         [
             (
                 work.texts.harm(item.seed.type),
-                {"request": prompt, "response": whole(answer.text)},
+                {"request": prompt, "response": work.mask(whole(answer.text))[0]},
                 item.seed.id,
             )
             for item, _, _, prompt, _, _, answer in heard

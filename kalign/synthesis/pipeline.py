@@ -294,8 +294,12 @@ def _remember(place: Folder, asked: Plan) -> None:
         "as_of": asked.pipeline.as_of,
         "determining": asked.determining(),
     }
-    if folder.asked(place) != content:
-        files.write_json(place.asked, content)
+    before = folder.asked(place)
+    if before == content:
+        return
+    if before.get("determining") != json.loads(runs.canonical(content["determining"])):
+        place.plan.unlink(missing_ok=True)  # of other settings: what is made anew ends as a new folder would
+    files.write_json(place.asked, content)
 
 
 def _numbered(played: Cast) -> list[tuple[str, str]]:

@@ -137,7 +137,7 @@ def test_the_same_command_asks_nothing_again_and_writes_the_same_bytes(made: Mad
     assert {name: (made.out / name).read_bytes() for name in before} == before
 
 
-def test_other_settings_are_refused_in_the_same_folder(made: Made, kalign_here: Kalign) -> None:
+def test_25_other_settings_are_refused_in_the_same_folder(made: Made, kalign_here: Kalign) -> None:
     refused = kalign_here("synth", *made.words, "attack.tries=3")
     assert refused.returncode == 4
     assert "attack.tries was 5, is 3" in refused.stderr
@@ -224,7 +224,7 @@ def failing(reply: Reply) -> Callable[[Any], Reply]:
         (says(json.dumps({"nonce": "000000000000", "reason": "x", "verdicts": ALL_YES})), "unreadable"),
     ],
 )
-def test_a_vote_that_says_nothing_makes_no_triplet_and_fails_the_run(
+def test_26_a_vote_that_says_nothing_makes_no_triplet_and_fails_the_run(
     reply: Reply, kind: str, made: Made, tmp_path: Path, kalign_here: Kalign
 ) -> None:
     """One judge of three says nothing; the other answers come from the ledger of the run that went well."""
@@ -247,7 +247,7 @@ def test_a_vote_that_says_nothing_makes_no_triplet_and_fails_the_run(
     assert not (out / "triplets.parquet").exists()
 
 
-def test_a_judge_that_is_not_there_leaves_the_rest_for_the_next_run(
+def test_15_a_judge_that_is_not_there_leaves_the_rest_for_the_next_run(
     endpoint: Endpoint, kalign_here: Kalign
 ) -> None:
     endpoint.models.judged["jc-1"] = failing(fault(429, headers={"retry-after": "3600"}))

@@ -8,7 +8,7 @@ from kalign.files import atomic
 from kalign.pages import Section
 from kalign.records import Attack, Judged, Response, Seed
 from kalign.synthesis.folder import Folder
-from kalign.synthesis.report import account, attacks, drops, judges, stages
+from kalign.synthesis.report import account, answers, attacks, drops, judges, stages
 from kalign.synthesis.report.stages import Made
 from kalign.synthesis.triplets import Selection
 from kalign.synthesis.work import Work
@@ -34,6 +34,7 @@ def write(work: Work, folder: Folder, rows: Made, selection: Selection | None) -
         Section(title="What came through", parts=[*stages.parts(funnel(rows, selection))]),
         *([Section(title="Balance", parts=[*stages.balance(work, selection)])] if selection else []),
         Section(title="Attack success", parts=[*attacks.parts(work, rows.get("attack", []))]),
+        Section(title="Answers under the policy", parts=[*answers.parts(work, rows.get("respond", []))]),
         Section(title="Judges", parts=[*judges.parts(work, folder, rows.get("judge", []))]),
         Section(title="What was dropped, and why", parts=[*drops.parts(rows, selection)]),
         Section(title="Models", parts=[*account.models(work)]),
