@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from kalign import files
-from kalign.errors import DataError, ProviderError
+from kalign.errors import ConfigError, DataError, ProviderError
 from kalign.providers.answer import Answer, Status
 from kalign.providers.ledger import Ledger
 from kalign.providers.reading import Again, Ended, Refused, Reply, read
 from kalign.providers.request import Request
+from kalign.providers.spool import Spool
 
 AT_ONCE = 200
 SHARE = 0.5  # of the ordinary price
@@ -80,7 +81,7 @@ def write(
     return paths
 
 
-def take_in(results: Path, requests: Iterable[Request], ledger: Ledger) -> Taken:
+def take_in(results: Path, requests: Spool, ledger: Ledger) -> Taken:
     """Keep the answers of a vendor's result file; taking the same file in again changes nothing.
 
     Args:
@@ -90,21 +91,20 @@ def take_in(results: Path, requests: Iterable[Request], ledger: Ledger) -> Taken
         DataError: the file is no result of a batch.
         ProviderError: another model answered than was asked, and the provider does not allow it.
     """
-    rows = dict(_results(results))
     kept: Counter[Status] = Counter()
-    left = 0
-    stream = iter(requests)
-    while some := list(islice(stream, AT_ONCE)):
-        wanted = {key: request for key, request in _keyed(some) if key in rows}
+    left = unknown = 0
+    stream = _results(results)
+    while some := dict(islice(stream, AT_ONCE)):
+        wanted = requests.find(some)
+        unknown += len(some) - len(wanted)
         known = ledger.find(wanted)
-        replies = {key: rows.pop(key) for key in wanted}  # so that what is left over belongs to no request
-        answers = [_answer(key, wanted[key], reply) for key, reply in replies.items() if key not in known]
+        answers = [_answer(key, one, some[key]) for key, one in wanted.items() if key not in known]
         ready = [answer for answer in answers if answer is not None]
         left += len(answers) - len(ready)
         ledger.keep(ready)
         kept.update(answer.status for answer in ready)
         _require_models(ready)
-    return Taken(kept=dict(kept), left=left, unknown=len(rows))
+    return Taken(kept=dict(kept), left=left, unknown=unknown)
 
 
 class _Part:
@@ -156,8 +156,16 @@ def _openai(key: str, request: Request) -> dict[str, Any]:
 
 
 def _anthropic(key: str, request: Request) -> dict[str, Any]:
-    """One entry of the list `requests` of Anthropic's call, which has a form of its own."""
+    """One entry of the list `requests` of Anthropic's call, which has a form of its own.
+
+    Raises:
+        ConfigError: a setting has no place in it.
+    """
     settings, body = request.settings, request.body()
+    if settings.seed is not None:
+        raise ConfigError(
+            f"sampling.seed={settings.seed} has no place in a batch of {request.provider.name}; leave it null"
+        )
     system = "\n\n".join(turn.content for turn in request.messages if turn.role == "system")
     params: dict[str, Any] = {
         "model": body["model"],
@@ -168,7 +176,7 @@ def _anthropic(key: str, request: Request) -> dict[str, Any]:
     params |= {name: value for name, value in named.items() if value is not None}
     if settings.stop:
         params["stop_sequences"] = settings.stop
-    return {"custom_id": key, "params": params}
+    return {"custom_id": key, "params": params | request.provider.extra}
 
 
 def _results(path: Path) -> Iterator[tuple[str, Reply | None]]:

@@ -111,6 +111,28 @@ class Engine:
         """US dollars that the ledger's answers have cost so far."""
         return self._asking.budget.spent
 
+    def run(self, make: Callable[[], Awaitable[T]]) -> T:
+        """Run something else in the engine's loop, such as another transport of the same ledger."""
+        return self._run(make)
+
+    def check(self) -> None:
+        """Raise what ends the engine, if the user or the deadline asked it to stop."""
+        self._run(lambda: asyncio.sleep(0))  # lets a signal that came be heard
+        if self._asking.stop:
+            raise self._asking.stop
+
+    def recount(self) -> None:
+        """Take note of what another transport wrote into the ledger."""
+        self._asking.budget.spent = self.ledger.spent()
+
+    def require_price(self, request: Request) -> None:
+        """Refuse a request whose cost nothing bounds, where there is a budget.
+
+        Raises:
+            ConfigError: its provider has no price, or its sampling no max_tokens.
+        """
+        self._asking.budget.require_price(request)
+
     async def map(
         self,
         requests: Iterable[Request] | AsyncIterable[Request],

@@ -41,6 +41,12 @@ REPLACED = (
     "WHERE key = ? AND cost > 0"
 )
 PLACES = ", ".join("?" for _ in COLUMNS.split(","))
+# Of another ledger, but for what is final here already
+TAKE_ANSWERS = (
+    f"INSERT OR REPLACE INTO answer ({COLUMNS}) SELECT {COLUMNS} FROM other.answer AS one WHERE NOT EXISTS "
+    "(SELECT 1 FROM main.answer AS known WHERE known.key = one.key AND known.status IN "
+    f"({', '.join('?' for _ in FINAL)}))"
+)
 LARGEST_QUESTION = 500  # keys looked up at once
 
 
@@ -155,6 +161,14 @@ class Ledger:
             row = self._database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
+    def remembered_all(self, prefix: str) -> list[str]:
+        """The facts whose names begin so."""
+        with _plainly(self.path):
+            rows = self._database.execute(
+                "SELECT value FROM meta WHERE substr(name, 1, ?) = ?", (len(prefix), prefix)
+            )
+            return [str(value) for (value,) in rows]
+
     def merge(self, others: Iterable[Path]) -> int:
         """Take in the answers of other ledgers, such as those of shards, and return how many were new.
 
@@ -164,17 +178,14 @@ class Ledger:
         before = sum(self.counts().values())
         for other in others:
             with contextlib.closing(Ledger(other)) as source, _plainly(source.path):
-                kept = self._database.execute("SELECT key, status FROM answer").fetchall()
-                known = {key for key, status in kept if Status(status) in FINAL}
-                rows = source._database.execute(f"SELECT {COLUMNS} FROM answer")  # of this very class
-                spent = source._database.execute("SELECT * FROM spent")
-                self._take((row for row in rows if row[0] not in known), spent)
+                self._database.execute("ATTACH ? AS other", (str(source.path),))
+                try:
+                    with self._transaction():
+                        self._database.execute(TAKE_ANSWERS, [status.value for status in sorted(FINAL)])
+                        self._database.execute("INSERT OR IGNORE INTO spent SELECT * FROM other.spent")
+                finally:
+                    self._database.execute("DETACH other")
         return sum(self.counts().values()) - before
-
-    def _take(self, rows: Iterable[tuple[Any, ...]], spent: Iterable[tuple[Any, ...]]) -> None:
-        with _plainly(self.path), self._transaction():
-            self._database.executemany(f"INSERT OR REPLACE INTO answer ({COLUMNS}) VALUES ({PLACES})", rows)
-            self._database.executemany("INSERT OR IGNORE INTO spent VALUES (?, ?, ?, ?)", spent)
 
     def _require_version(self) -> None:
         version = self.remembered("schema_version")

@@ -1,32 +1,35 @@
-"""Batch files to OpenAI's batch endpoint and back: submitted, looked after and taken in, each step as often
-as wanted.
+"""Batch files to a vendor and back: submitted, looked after and taken in, each step as often as wanted.
 
-What was submitted stands in the ledger, and at the vendor under the file's name: a process that is killed
-between the two finds its batch again instead of paying for a second one.
+What was submitted stands in the ledger, and a process that is killed between the two finds its batch again at
+the vendor instead of paying for a second one. A file is there until its results are in the ledger.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from kalign.errors import DataError, Interrupted, ProviderError
+from kalign.errors import Interrupted, ProviderError
 from kalign.providers.answer import Status
-from kalign.providers.batches import Taken, take_in
-from kalign.providers.client import proxy
+from kalign.providers.batches import SHARE, Form, Taken, take_in, write
+from kalign.providers.budget import most
+from kalign.providers.engine import Engine
 from kalign.providers.ledger import Ledger
 from kalign.providers.provider import Provider
-from kalign.providers.reading import redacted
 from kalign.providers.request import Request
+from kalign.providers.spool import Spool
+from kalign.providers.vendors import VENDORS, State, Vendor, now
 
-if TYPE_CHECKING:
-    import aiohttp
-
-OVER = ("completed", "failed", "expired", "cancelled")  # the vendor's words; an expired one has results too
-LOST = ("failed", "expired", "cancelling", "cancelled")
-MARK = "kalign_file"  # the name of a file in its batch's metadata
 TIMEOUT = 600.0  # seconds for one call; a file may have 200 MB
+AT_ONCE = 200
+FILES = "batch-*.jsonl"  # that wait for their results
+FINEST = 0.5  # seconds between two looks at whether the user asked to stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,27 +38,23 @@ class Batch:
 
     file: str
     id: str
-    state: str
+    state: State
     taken: Taken | None = None  # when it is over
 
     @property
     def over(self) -> bool:
         """Whether nothing more comes of it."""
-        return self.state in OVER
+        return self.state.over
 
 
 async def advance(
-    paths: Sequence[Path],
-    requests: Callable[[], Iterable[Request]],
-    provider: Provider,
-    ledger: Ledger,
-    folder: Path,
+    paths: Sequence[Path], requests: Spool, provider: Provider, ledger: Ledger, folder: Path
 ) -> list[Batch]:
     """Bring each file one step on: submit it, ask how it is, or take its results in.
 
     Args:
-        paths: files that `batches.write` wrote in OpenAI's form.
-        requests: gives those that the files were written from, once for each file that is over.
+        paths: files that `batches.write` wrote in the provider's form.
+        requests: those that the files were written from; more do no harm.
         folder: where result files are kept, since the vendor deletes them after some weeks.
 
     Raises:
@@ -66,120 +65,150 @@ async def advance(
 
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        calls = _Calls(session, provider)
-        return [await _advance(path, requests, calls, ledger, folder) for path in paths]
+        vendor: Vendor = VENDORS[provider.batch or Form.OPENAI](session, provider)
+        return [await _advance(path, requests, vendor, ledger, folder) for path in paths]
 
 
-async def _advance(
-    path: Path,
-    requests: Callable[[], Iterable[Request]],
-    calls: "_Calls",
-    ledger: Ledger,
-    folder: Path,
-) -> Batch:
-    name = f"batch:{path.name}"
-    known = ledger.remembered(name)
-    if not known:
-        known = await calls.find(path.name) or await calls.submit(path)
-        ledger.remember(name, known)
-    content = await calls.get(f"batches/{known}")
-    batch = Batch(file=path.name, id=known, state=str(content.get("status")))
-    if not batch.over:
-        return batch
-    kept: dict[Status, int] = {}
-    left = unknown = 0
-    for part in ("output_file_id", "error_file_id"):
-        if identifier := content.get(part):
-            results = folder / f"{path.stem}.{part.removesuffix('_file_id')}.jsonl"
-            await calls.download(str(identifier), results)
-            taken = take_in(results, requests(), ledger)
-            kept |= {status: kept.get(status, 0) + count for status, count in taken.kept.items()}
-            left, unknown = left + taken.left, unknown + taken.unknown
-    if batch.state != "completed":
-        ledger.remember(name, "")  # whoever writes the same file again may submit it again
-    return Batch(
-        file=path.name, id=known, state=batch.state, taken=Taken(kept=kept, left=left, unknown=unknown)
-    )
+async def _advance(path: Path, requests: Spool, vendor: Vendor, ledger: Ledger, folder: Path) -> Batch:
+    mark = f"{path.name}#{ledger.remembered(f'lost:{path.name}') or 0}"
+    known = ledger.remembered(f"batch:{mark}") or await _submitted(path, mark, vendor, ledger)
+    state = await vendor.state(known)
+    if not state.over:
+        return Batch(file=path.name, id=known, state=state)
+    kept: Counter[Status] = Counter()
+    unknown = 0
+    for number, call in enumerate(state.results):
+        results = folder / f"{path.stem}.{number}.jsonl"
+        await vendor.download(call, results)
+        taken = take_in(results, requests, ledger)
+        kept.update(taken.kept)
+        unknown += taken.unknown
+    left = _open(path, requests, ledger)
+    if left:  # whoever writes the same file again submits it again
+        ledger.remember(f"lost:{path.name}", str(int(mark.partition("#")[2]) + 1))
+    whole = Taken(kept=dict(kept), left=left, unknown=unknown)
+    return Batch(file=path.name, id=known, state=state, taken=whole)
 
 
-class _Calls:
-    """The endpoint's five calls, each with the key."""
-
-    def __init__(self, session: "aiohttp.ClientSession", provider: Provider) -> None:
-        self._session = session
-        self._provider = provider
-        self._base = str(provider.base_url).rstrip("/")
-
-    async def find(self, file: str) -> str | None:
-        """The batch that was made of this file before."""
-        after = ""
-        while True:
-            page = await self.get(f"batches?limit=100{after}")
-            rows = page.get("data") or []
-            for row in rows:
-                if (row.get("metadata") or {}).get(MARK) == file and row.get("status") not in LOST:
-                    return str(row["id"])
-            if not page.get("has_more") or not rows:
-                return None
-            after = f"&after={rows[-1]['id']}"
-
-    async def submit(self, path: Path) -> str:
-        """Upload the file, make a batch of it, and return the batch's id."""
-        import aiohttp
-
-        with path.open("rb") as stream:
-            form = aiohttp.FormData({"purpose": "batch"})
-            form.add_field("file", stream, filename=path.name, content_type="application/jsonl")
-            uploaded = _object(await self._call("POST", "files", data=form))
-        asked = {
-            "input_file_id": uploaded.get("id"),
-            "endpoint": "/v1/chat/completions",
-            "completion_window": "24h",
-            "metadata": {MARK: path.name},
-        }
-        return str(_object(await self._call("POST", "batches", json=asked)).get("id"))
-
-    async def get(self, path: str) -> dict[str, Any]:
-        """What a call without a body answers."""
-        return _object(await self._call("GET", path))
-
-    async def download(self, identifier: str, path: Path) -> None:
-        """Keep a result file, readable by its owner."""
-        content = await self._call("GET", f"files/{identifier}/content")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_bytes(content)
-
-    async def _call(self, method: str, path: str, **options: Any) -> bytes:
-        import aiohttp
-
-        key = self._provider.key()
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        address = f"{self._base}/{path}"
-        named = f"provider {self._provider.name}"
-        try:
-            async with self._session.request(
-                method, address, headers=headers, allow_redirects=False, proxy=proxy(address), **options
-            ) as response:
-                content = await response.read()
-        except (TimeoutError, aiohttp.ClientError, OSError) as wrong:
-            reason = redacted(f"{type(wrong).__name__}: {wrong}", key)
-            raise Interrupted(f"{named} cannot be reached ({reason}); run the same command again") from wrong
-        if response.status in (408, 409, 429) or response.status >= 500:
-            raise Interrupted(f"{named} answers HTTP {response.status}; run the same command again later")
-        if response.status != 200:
-            said = redacted(content.decode("utf-8", "replace"), key)
-            raise ProviderError(
-                f"{named} does not accept {path.split('?')[0]}: HTTP {response.status}: {said}"
-            )
-        return content
-
-
-def _object(content: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(content)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise DataError("the batch endpoint answered with no JSON object; is base_url that of OpenAI's form?")
+async def _submitted(path: Path, mark: str, vendor: Vendor, ledger: Ledger) -> str:
+    """The file's batch: one that a killed process made of it, or a new one."""
+    began = ledger.remembered(f"began:{mark}")
+    since = datetime.fromisoformat(began) if began else None
+    found = await vendor.find(path, mark, since, ledger.remembered_all("batch:"))
+    if found is None:
+        ledger.remember(f"began:{mark}", now().isoformat())
+        found = await vendor.submit(path, mark)
+    ledger.remember(f"batch:{mark}", found)
     return found
+
+
+def _open(path: Path, requests: Spool, ledger: Ledger) -> int:
+    """How many of a file's requests have no answer yet."""
+    return sum(len(some) - len(ledger.find(requests.find(some))) for some in _keys(path))
+
+
+def _keys(path: Path) -> Iterator[list[str]]:
+    """Yield the keys of a file's requests, some at a time."""
+    with path.open("rb") as lines:
+        while some := [str(json.loads(line)["custom_id"]) for line in islice(lines, AT_ONCE)]:
+            yield some
+
+
+class Batches:
+    """The transport of vendors' batches: half the price, within a day.
+
+    Args:
+        folder: where files wait, readable by their owner.
+        poll: seconds between two questions how a batch is.
+        budget: US dollars that all answers in the ledger may cost together.
+    """
+
+    def __init__(self, folder: Path, *, poll: float, budget: float | None) -> None:
+        self._folder = folder
+        self._poll = poll
+        self._budget = budget
+        self._said: dict[str, State] = {}
+
+    def takes(self, provider: Provider) -> bool:
+        """Whether it has a batch API; the others are asked one by one."""
+        return provider.batch is not None
+
+    def settle(self, requests: Spool, engine: Engine) -> int:
+        """Submit what no file holds yet, wait for every batch, and take the results in."""
+        for path in self._folder.glob(f"*/{FILES}"):
+            for some in _keys(path):
+                requests.hold(some)
+        for provider in requests.providers():
+            self._write(requests, provider, engine.ledger)
+        came = 0
+        while True:
+            open_ones = 0
+            for provider in requests.providers():
+                for batch in self._advanced(requests, provider, engine):
+                    self._say(provider, batch)
+                    open_ones += not batch.over
+                    came += sum(batch.taken.kept.values()) if batch.taken else 0
+            if not open_ones:
+                return came
+            end = time.monotonic() + self._poll
+            while (left := end - time.monotonic()) > 0:
+                time.sleep(min(left, FINEST))
+                engine.check()
+
+    def _write(self, requests: Spool, provider: Provider, ledger: Ledger) -> None:
+        """Write what no file holds, as far as the budget allows.
+
+        Raises:
+            Interrupted: it allows nothing, and nothing is on its way.
+        """
+        left = None
+        if self._budget is not None:
+            promised = sum(map(most, requests.of(*requests.providers(), held=True)))
+            left = self._budget - ledger.spent() - SHARE * promised
+        fitting = _within(left, requests.of(provider, held=False))
+        paths = write(fitting, self._place(provider), Form(str(provider.batch)), ledger)
+        for path in paths:
+            for some in _keys(path):
+                requests.hold(some)
+        if not any(self._folder.glob(f"*/{FILES}")):
+            raise Interrupted(
+                f"budget={self._budget:g} is reached: {ledger.spent():.4f} US dollars are spent, and the "
+                "next request could cost more than is left; give a larger budget and run the same command "
+                "again"
+            )
+
+    def _advanced(self, requests: Spool, provider: Provider, engine: Engine) -> list[Batch]:
+        place = self._place(provider)
+        paths = sorted(place.glob(FILES))
+        found = engine.run(lambda: advance(paths, requests, provider, engine.ledger, place / "results"))
+        for path, batch in zip(paths, found, strict=True):
+            if batch.over:  # its answers are in the ledger
+                path.unlink()
+        return found
+
+    def _say(self, provider: Provider, batch: Batch) -> None:
+        """Tell the user how a batch is, when that has changed.
+
+        Raises:
+            ProviderError: the vendor would not do it.
+        """
+        state = batch.state
+        if self._said.get(batch.file) != state:
+            self._said[batch.file] = state
+            how = f"{state.word}, {state.done:,} of {state.total:,} answered"
+            print(f"kalign: batch {batch.id} of {provider.name}:{provider.model}: {how}", file=sys.stderr)
+        if state.word == "failed" and state.reason:
+            raise ProviderError(f"provider {provider.name}: batch {batch.id} failed: {state.reason}")
+
+    def _place(self, provider: Provider) -> Path:
+        return self._folder / re.sub(r"[^\w.-]", "-", f"{provider.name}-{provider.model}")
+
+
+def _within(left: float | None, requests: Iterator[Request]) -> Iterator[Request]:
+    """The requests whose dearest answers cost no more than is left, in US dollars."""
+    for request in requests:
+        if left is not None:
+            left -= SHARE * most(request)
+            if left < 0:
+                return
+        yield request

@@ -17,6 +17,7 @@ from kalign.errors import ConfigError
 STRUCTURED = ("json_schema", "json_object", "none")
 OTHER_MODEL = ("stop", "mark", "accept")
 MAX_TOKENS_KEYS = ("max_tokens", "max_completion_tokens")
+BATCH = ("openai", "anthropic")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -61,6 +62,7 @@ class Provider:
     structured: str = "json_schema"
     other_model: str = "stop"
     max_tokens_key: str = "max_tokens"
+    batch: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -81,6 +83,8 @@ class Provider:
         one_of(f"{where}: structured", self.structured, STRUCTURED)
         one_of(f"{where}: other_model", self.other_model, OTHER_MODEL)
         one_of(f"{where}: max_tokens_key", self.max_tokens_key, MAX_TOKENS_KEYS)
+        if self.batch is not None:
+            one_of(f"{where}: batch", self.batch, BATCH)
         for key in ("max_concurrency", "timeout", "attempts"):
             above(f"{where}: {key}", getattr(self, key), 0)  # names of this very class
         above(f"{where}: backoff", self.backoff, 0, inclusive=True)

@@ -1,11 +1,11 @@
 """Attack: each seed in other words, until the target answers it unsafely or its tries are used up.
 
-What the target then said becomes the rejected answer. All seeds go through a try together, so that each try
-depends on the earlier ones of its own seed alone.
+What the target then said becomes the rejected answer. The seeds of a block go through a try together; each
+try depends on the earlier ones of its own seed alone, so that blocks change nothing.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from kalign.providers import Answer
@@ -27,13 +27,14 @@ class _Item:
     done: bool = False
 
 
-def run(work: Work, seeds: Sequence[Seed]) -> list[Attack]:
+def run(work: Work, seeds: Iterable[Seed]) -> Iterator[Attack]:
     """One row for each seed that was not dropped: a success, or dropped with what came of the last try."""
-    items = [
-        _Item(seed=one, record=_row(work, one))
-        for one in (_masked(work, seed) for seed in seeds)
-        if not one.dropped and belongs(one.id, work.shard)
-    ]
+    live = (seed for seed in seeds if not seed.dropped and belongs(seed.id, work.shard))
+    return work.blocks(live, lambda block: _attacked(work, block))
+
+
+def _attacked(work: Work, seeds: Sequence[Seed]) -> list[Attack]:
+    items = [_Item(seed=one, record=_row(work, one)) for one in (_masked(work, seed) for seed in seeds)]
     for turn in range(work.pipeline.attack.tries):
         open_ones = [item for item in items if not item.done]
         if open_ones:

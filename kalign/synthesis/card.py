@@ -23,7 +23,7 @@ def text(
     """The card as Markdown; it is the same for the same data."""
     parts = [
         _front(texts, selection),
-        f"# {pipeline.name}: {len(selection.rows):,} preference triplets\n",
+        f"# {pipeline.name}: {len(selection):,} preference triplets\n",
         "**Warning.** The column `rejected` holds harmful text on purpose: what a model answered under "
         "attack, so that another one learns to decline it. Do not publish it without a gate, and never "
         "train on it alone.\n",
@@ -38,7 +38,7 @@ def text(
 
 
 def _front(texts: Texts, selection: Selection) -> str:
-    size = len(selection.rows)
+    size = len(selection)
     bound = next((top for top in (1_000, 10_000, 100_000, 1_000_000) if size < top), None)
     category = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K"}.get(bound or 0, "100K<n<1M")
     return (
@@ -78,7 +78,7 @@ def _models(cast: Cast) -> str:
 
 def _balance(texts: Texts, selection: Selection) -> str:
     taxonomy = texts.pack.taxonomy
-    have = Counter(row["category"] for row in selection.rows)
+    have = selection.by_category(taxonomy)
     wanted: Counter[str] = Counter()
     for kind, count in selection.wanted.items():
         wanted[taxonomy.by_id[kind].parent or kind] += count

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kalign.judging import Panel, Rubric, canaries
 from kalign.providers import Provider, Request, Sampling
+from kalign.providers.batches import SHARE
 from kalign.providers.reading import prompt_tokens
 from kalign.records import Message
 from kalign.synthesis.cast import Cast, name
@@ -51,7 +52,8 @@ def lines(pipeline: Pipeline, cast: Cast, texts: Texts, panel: Panel) -> list[Li
     parts += [*_respond(pipeline, cast, texts, seeds), *_panel(cast, texts, seeds, panel.sampling)]
     if panel.canaries:
         parts += _canaries(cast, panel.sampling)
-    return [_line(part) for part in parts]
+    together = pipeline.transport == "batch"
+    return [_line(part, SHARE if together and part.provider.batch else 1.0) for part in parts]
 
 
 def _seeds(pipeline: Pipeline, cast: Cast, texts: Texts, seeds: int) -> Iterator[_Part]:
@@ -118,10 +120,12 @@ def _kinds(texts: Texts) -> list[str]:
     return [texts.pack.taxonomy.leaves(one.id)[0].id for one in texts.pack.taxonomy.categories]
 
 
-def _line(part: _Part) -> Line:
+def _line(part: _Part, share: float) -> Line:
+    """The line of a role that pays this share of the ordinary price."""
     each = sum(prompt_tokens(request) for request in part.examples) / len(part.examples)
     tokens_in = math.ceil(part.most * each)
     tokens_out = part.most * (part.examples[0].settings.max_tokens or 0)
+    cost = part.provider.cost(tokens_in, tokens_out)
     return Line(
         role=part.role,
         model=name(part.provider),
@@ -129,7 +133,7 @@ def _line(part: _Part) -> Line:
         most=part.most,
         tokens_in=tokens_in,
         tokens_out=tokens_out,
-        cost=part.provider.cost(tokens_in, tokens_out),
+        cost=None if cost is None else cost * share,
     )
 
 

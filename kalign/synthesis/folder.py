@@ -3,6 +3,7 @@
 synth/ko_dpo-1a2b3c4d/
     pipeline.json    what was asked for
     ledger.sqlite    every answer of every model
+    batches/         what waits for vendors' batches (transport=batch), and their results
     plan.json        how many seeds of each type each wave draws
     seeds.jsonl attacks.jsonl responses.jsonl judged.jsonl    what each stage made, dropped rows included
     triplets.jsonl triplets.parquet README.md                 the data set and its card
@@ -12,10 +13,10 @@ synth/ko_dpo-1a2b3c4d/
 import contextlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kalign import files, runs
 from kalign.errors import ConfigError, DataError, IntegrityError
@@ -29,6 +30,7 @@ FILES = {
     "judge": "judged.jsonl",
 }
 SHARDS = "shards"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class Folder:
     def plan(self) -> Path:
         """How many seeds of each type each wave draws."""
         return self.path / "plan.json"
+
+    @property
+    def batches(self) -> Path:
+        """What waits for vendors' batches, and their results."""
+        return self.path / "batches"
 
     @property
     def state(self) -> Path:
@@ -101,8 +108,11 @@ class Folder:
                 "it anew"
             )
 
-    def write(self, stage: str, records: Sequence[Any], content: Mapping[str, Any]) -> None:
-        """Write a stage's file, so that it is known as kalign's even when killed in between.
+    def write(self, stage: str, records: Iterable[Any], content: Callable[[], Mapping[str, Any]]) -> None:
+        """Write a stage's file row by row, so that it is known as kalign's even when killed in between.
+
+        Args:
+            content: what the stage says of itself once the last row is there.
 
         Raises:
             ConfigError: the file there is the user's own.
@@ -113,23 +123,34 @@ class Folder:
         rows.write(draft, records)
         known = self.noted().get(stage, {}).get("sha256", [])
         hashes = list(dict.fromkeys([*known, files.sha256(draft)]))
-        self.note(stage, {**content, "sha256": hashes[-20:]})
+        self.note(stage, {**content(), "sha256": hashes[-20:]})
         draft.replace(path)
         files.flush(self.path)
 
-    def read(self, stage: str, kind: type[Any]) -> list[Any]:
-        """The records of a stage.
+    def read(self, stage: str, kind: type[T]) -> Iterator[T]:
+        """Yield the records of a stage.
 
         Raises:
             ConfigError: it has not run yet.
             DataError: its file is not what it should be.
+        """
+        return rows.read(self.made(stage), kind)
+
+    def made(self, stage: str) -> Path:
+        """The file of a stage that has run, in which each row has an id of its own.
+
+        Raises:
+            ConfigError: it has not run yet.
+            DataError: two rows of a user's own file have one id.
         """
         path = self.of(stage)
         if not path.is_file():
             raise ConfigError(
                 f"{path} is missing; run 'kalign synth {stage}' first, or put your own file there"
             )
-        return rows.read(path, kind)
+        if self.is_own(stage):
+            rows.require_unique(path)
+        return path
 
 
 @contextlib.contextmanager

@@ -31,13 +31,13 @@ def run(work: Work, responses: Sequence[Response]) -> list[Judged]:
     return [_decided(work, row, heard) for row, heard in zip(rows, votes, strict=True)]
 
 
-def require_coverage(work: Work, judged: Sequence[Judged]) -> None:
+def require_coverage(work: Work, panels: Sequence[Sequence[Vote]]) -> None:
     """Refuse a panel of which a judge did not validly answer enough.
 
     Raises:
         DataError: there is such a judge.
     """
-    for one in agreement.coverage([row.votes for row in judged]):
+    for one in agreement.coverage(panels):
         if one.share < work.panel.least_coverage:
             kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(one.kinds.items()))
             raise DataError(

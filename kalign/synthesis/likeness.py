@@ -2,11 +2,12 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from datasketch import MinHash, MinHashLSH
+from datasketch import MinHash
 
-PERMUTATIONS = 128
+from kalign.synthesis.sketches import PERMUTATIONS, Sketches
+
 GRAM = 3  # letters: a syllable script says as much in three as an alphabet in seven
 MARKS = re.compile(r"[\W_]+")
 
@@ -30,47 +31,36 @@ class Likeness:
     """
 
     def __init__(self, similarity: float, *, gram_length: int) -> None:
-        self._similarity = similarity
         self._gram_length = gram_length
-        self._exact: dict[str, str] = {}
-        self._index = MinHashLSH(threshold=min(similarity, 1.0), num_perm=PERMUTATIONS)
-        self._sketches: dict[str, MinHash] = {}
+        self._known = Sketches(similarity)
         self._runs: set[str] = set()
-        self._held_out: dict[str, MinHash] = {}
-        self._held_out_index = MinHashLSH(threshold=min(similarity, 1.0), num_perm=PERMUTATIONS)
+        self._held_out = Sketches(similarity)
 
     def hold_out(self, prompts: Iterable[str]) -> None:
         """Remember prompts that nothing may be like."""
         for prompt in prompts:
             text = normal(prompt)
             self._runs.update(_runs(prompt, self._gram_length))
-            if text not in self._held_out:
-                self._held_out[text] = _sketch(text)
-                self._held_out_index.insert(text, self._held_out[text])
+            if not self._held_out.has(text):
+                self._held_out.add(text, _sketch(text))
 
     def fault(self, prompt: str) -> str:
         """Why a prompt may not be taken: held_out, duplicate or near_duplicate; empty if it may."""
         text = normal(prompt)
-        if text in self._held_out or not self._runs.isdisjoint(_runs(prompt, self._gram_length)):
+        if self._held_out.has(text) or not self._runs.isdisjoint(_runs(prompt, self._gram_length)):
             return "held_out"
         sketch = _sketch(text)
-        if self._alike(sketch, self._held_out_index, self._held_out):
+        if self._held_out.alike(sketch):
             return "held_out"
-        if text in self._exact:
+        if self._known.has(text):
             return "duplicate"
-        return "near_duplicate" if self._alike(sketch, self._index, self._sketches) else ""
-
-    def _alike(self, sketch: MinHash, index: MinHashLSH, known: Mapping[str, MinHash]) -> bool:
-        return any(known[name].jaccard(sketch) >= self._similarity for name in index.query(sketch))
+        return "near_duplicate" if self._known.alike(sketch) else ""
 
     def take(self, name: str, prompt: str) -> None:
         """Remember a prompt that was taken."""
         text = normal(prompt)
-        if text not in self._exact:
-            self._exact[text] = name
-            sketch = _sketch(text)
-            self._sketches[name] = sketch
-            self._index.insert(name, sketch)
+        if not self._known.has(text):
+            self._known.add(text, _sketch(text))
 
 
 def _sketch(text: str) -> MinHash:

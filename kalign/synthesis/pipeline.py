@@ -4,7 +4,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import partial
@@ -16,8 +16,10 @@ from kalign.config import words as plain
 from kalign.errors import ConfigError, DataError
 from kalign.judging import Panel, quorum
 from kalign.providers import Engine
+from kalign.providers.deferred import Deferred
 from kalign.providers.local import started
-from kalign.records import Attack, Judged, Response, Seed
+from kalign.providers.posting import Batches
+from kalign.records import Judged
 from kalign.synthesis import (
     attack,
     calibration,
@@ -30,6 +32,7 @@ from kalign.synthesis import (
     review,
     seeds,
     settings,
+    tally,
     texts,
     triplets,
     validity,
@@ -38,15 +41,15 @@ from kalign.synthesis.allocation import planned
 from kalign.synthesis.cast import Cast, cast, name, require_licences
 from kalign.synthesis.folder import STAGES, Folder
 from kalign.synthesis.settings import Pipeline
+from kalign.synthesis.tally import Tally
 from kalign.synthesis.texts import Texts
 from kalign.synthesis.triplets import Selection
 from kalign.synthesis.work import Work
 
-RECORDS: Mapping[str, type[Any]] = {"seeds": Seed, "attack": Attack, "respond": Response, "judge": Judged}
-MAKE: Mapping[str, Callable[[Work, Any], Sequence[Any]]] = {
+MAKE: Mapping[str, Callable[[Work, Any], Iterable[Any]]] = {
     "attack": attack.run,
     "respond": respond.run,
-    "judge": judge.run,
+    "judge": lambda work, rows: work.blocks(rows, lambda block: judge.run(work, block)),
 }
 BEFORE = {"attack": "seeds", "respond": "attack", "judge": "respond", "triplets": "judge"}
 
@@ -146,10 +149,10 @@ def run(wanted: Wanted) -> Done:
                 place.require_not_own(wanted.stage)
                 _stage(work, place, whole, wanted.stage)
                 return _so_far(work, place)
-            place.read("judge", Judged)
-            rows = report.made(place)
-            _require_coverage(work, place, rows)
-            return _finish(work, place, rows, _selection(work, place, rows))
+            place.made("judge")
+            counted = tally.of(place)
+            _require_coverage(work, place, counted)
+            return _finish(work, place, counted, _selection(work, place))
 
 
 @contextlib.contextmanager
@@ -164,7 +167,12 @@ def _working(asked: Plan, place: Folder, wanted: Wanted) -> Iterator[Work]:
         )
         if wanted.shard[1] == 1 and (ledgers := place.shards()):
             engine.ledger.merge(ledgers)
+        deferred = None
+        if asked.pipeline.transport == "batch" and not wanted.offline:
+            batches = Batches(place.batches, poll=asked.pipeline.poll_seconds, budget=asked.pipeline.budget)
+            deferred = Deferred(batches, engine)
         yield Work(
+            deferred=deferred,
             pipeline=asked.pipeline,
             panel=asked.panel,
             cast=played,
@@ -178,7 +186,7 @@ def _working(asked: Plan, place: Folder, wanted: Wanted) -> Iterator[Work]:
 
 def _so_far(work: Work, place: Folder) -> Done:
     own = [stage for stage in STAGES[:-1] if place.is_own(stage)]
-    funnel = report.funnel(report.made(place), None)
+    funnel = report.funnel(tally.of(place), None)
     return Done(folder=place.path, funnel=funnel, short={}, own=own, kin=work.cast.kin)
 
 
@@ -187,33 +195,43 @@ def _all(work: Work, place: Folder) -> Done:
     while True:
         for stage in STAGES[:-1]:
             _stage(work, place, place, stage)
-        rows = report.made(place)
-        _require_coverage(work, place, rows)
-        selection = _selection(work, place, rows)
+        counted = tally.of(place)
+        _require_coverage(work, place, counted)
+        selection = _selection(work, place)
         waves = _waves(work, place)
         further = triplets.more(selection, work.pipeline.seeds.surplus)
         if not further or len(waves) >= work.pipeline.waves or place.is_own("seeds"):
-            return _finish(work, place, rows, selection)
+            return _finish(work, place, counted, selection)
         files.write_json(place.plan, [*waves, further])
 
 
 def _stage(work: Work, place: Folder, whole: Folder, stage: str) -> None:
-    """Make one stage's file, unless it is the user's own."""
+    """Make one stage's file, unless it is the user's own; in several goes, where answers come together."""
     if place.is_own(stage):
         return
+    if work.deferred is None:
+        _make(work, place, whole, stage)
+    else:
+        work.deferred.until_settled(lambda: _make(work, place, whole, stage))
+
+
+def _make(work: Work, place: Folder, whole: Folder, stage: str) -> None:
     work.account.clear()
     started_at = time.monotonic()
-    records: Sequence[Any]
+    made: Iterable[Any]
     if stage == "seeds":
-        records = seeds.run(work, _waves(work, whole))
+        made = seeds.run(work, _waves(work, whole))
     else:
-        before = place.read(BEFORE[stage], RECORDS[BEFORE[stage]])
+        before = BEFORE[stage]
         if stage == "judge":
             _calibrate(work, place)
-        records = MAKE[stage](work, before)
-    account = {f"{role}|{model}": asdict(asked) for (role, model), asked in work.account.items()}
-    seconds = time.monotonic() - started_at
-    place.write(stage, records, {"account": account, "seconds": round(seconds, 1), "rows": len(records)})
+        made = MAKE[stage](work, place.read(before, tally.KINDS[before]))
+
+    def said() -> dict[str, Any]:
+        account = {f"{role}|{model}": asdict(asked) for (role, model), asked in work.account.items()}
+        return {"account": account, "seconds": round(time.monotonic() - started_at, 1)}
+
+    place.write(stage, made, said)
 
 
 def _calibrate(work: Work, place: Folder) -> None:
@@ -225,7 +243,7 @@ def _calibrate(work: Work, place: Folder) -> None:
     try:
         calibration.run(work, place)
     except DataError:
-        report.write(work, place, report.made(place), None)
+        report.write(work, place, tally.of(place), None)
         raise
 
 
@@ -239,23 +257,23 @@ def _waves(work: Work, place: Folder) -> list[dict[str, int]]:
     return [first]
 
 
-def _require_coverage(work: Work, place: Folder, rows: report.Made) -> None:
+def _require_coverage(work: Work, place: Folder, counted: Tally) -> None:
     """Refuse a panel that answered too little, after a report that shows it.
 
     Raises:
         DataError: a judge did not validly answer enough.
     """
     try:
-        judge.require_coverage(work, rows["judge"])
+        judge.require_coverage(work, counted.panels)
     except DataError:
-        report.write(work, place, rows, None)
+        report.write(work, place, counted, None)
         raise
 
 
-def _selection(work: Work, place: Folder, rows: report.Made) -> Selection:
+def _selection(work: Work, place: Folder) -> Selection:
     refused = review.refused(place.review)
     return triplets.select(
-        rows["judge"],
+        place.made("judge"),
         work.pack.taxonomy,
         size=work.pipeline.size,
         likeness=work.likeness(),
@@ -264,19 +282,19 @@ def _selection(work: Work, place: Folder, rows: report.Made) -> Selection:
     )
 
 
-def _finish(work: Work, place: Folder, rows: report.Made, selection: Selection) -> Done:
+def _finish(work: Work, place: Folder, counted: Tally, selection: Selection) -> Done:
     """Write the data set, its card and the report.
 
     Raises:
         DataError: there is not a single triplet.
     """
-    funnel = report.funnel(rows, selection)
-    triplets.write(place.path, selection)
+    funnel = report.funnel(counted, selection)
+    triplets.write(place.path, selection, work.pack.taxonomy)
     told = card.text(work.pipeline, work.panel, work.cast, work.texts, selection, funnel)
     with files.atomic(place.path / "README.md") as partial:
         partial.write_text(told, encoding="utf-8")
-    report.write(work, place, rows, selection)
-    if not selection.rows:
+    report.write(work, place, counted, selection)
+    if not selection:
         reasons = "; ".join(f"{one['stage']}: {one['kept']} of {one['rows']} kept" for one in funnel)
         raise DataError(
             f"no triplet came out of it ({reasons}); {place.path / 'report.html'} says why, and stronger "

@@ -1,7 +1,7 @@
 """Respond: several models answer each attack under the policy of its category; the best answer wins."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from kalign.providers import Answer, Provider
@@ -10,17 +10,19 @@ from kalign.synthesis.seeds import belongs
 from kalign.synthesis.work import Work, origin, whole
 
 
-def run(work: Work, attacks: Sequence[Attack]) -> list[Response]:
+def run(work: Work, attacks: Iterable[Attack]) -> Iterator[Response]:
     """One row for each successful attack: with the chosen answer, or dropped with its reason."""
-    rows = [
-        Response(id=attack.id, attack=_masked(work, attack))
-        for attack in attacks
-        if not attack.dropped and belongs(attack.id, work.shard)
-    ]
-    rows = _queried(work, rows)
-    answered = _answered(work, [row for row in rows if not row.dropped])
+    live = (one for one in attacks if not one.dropped and belongs(one.id, work.shard))
     used: Counter[str] = Counter()
-    return [_won(answered[row.id], used) if row.id in answered else row for row in rows]
+    for row in work.blocks(live, lambda block: _responses(work, block)):
+        yield _won(row, used)
+
+
+def _responses(work: Work, attacks: Sequence[Attack]) -> list[Response]:
+    """The rows with all their candidates, before one of them wins."""
+    rows = _queried(work, [Response(id=attack.id, attack=_masked(work, attack)) for attack in attacks])
+    answered = _answered(work, [row for row in rows if not row.dropped])
+    return [answered.get(row.id, row) for row in rows]
 
 
 def _masked(work: Work, attack: Attack) -> Attack:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,14 +42,16 @@ class Review:
         return asdict(self)
 
 
-def sample(judged: Sequence[Judged], count: int) -> list[dict[str, Any]]:
+def sample(judged: Iterable[Judged], count: int) -> list[dict[str, Any]]:
     """At most `count` rows, from every category in turn, kept and dropped ones.
 
     The panel's decisions are not among them, so that people decide for themselves.
     """
     by_category: dict[str, list[Judged]] = {}
     for one in judged:
-        by_category.setdefault(one.response.attack.category, []).append(one)
+        of = by_category.setdefault(one.response.attack.category, [])
+        if len(of) < count:
+            of.append(one)
     turns = max(map(len, by_category.values()), default=0)
     mixed = [of[turn] for turn in range(turns) for of in by_category.values() if turn < len(of)]
     return [_record(one) for one in mixed[:count]]
@@ -76,13 +78,13 @@ def _record(one: Judged) -> dict[str, Any]:
     }
 
 
-def read(path: Path, judged: Sequence[Judged]) -> Review:
+def read(path: Path, judged: Iterable[Judged]) -> Review:
     """What people answered, and how far that agrees with the panel.
 
     Raises:
         DataError: a row is not of the sample's form, or is of no row that was judged.
     """
-    panel = {one.id: one for one in judged}
+    panel = {one.id: one.decisions for one in judged}
     said: dict[str, dict[str, dict[str, str]]] = {}  # by row, person and criterion
     for number, row in files.read_jsonl(path):
         where = f"{path}:{number}"
@@ -139,14 +141,14 @@ def _agreement(
     name: str,
     said: Mapping[str, Mapping[str, Mapping[str, str]]],
     people: Sequence[str],
-    panel: Mapping[str, Judged],
+    panel: Mapping[str, Mapping[str, str]],
 ) -> Agreement:
     both: list[tuple[str, str]] = []
     ratings = []
     for identity, answers in said.items():
         votes = [answers[person].get(name) if person in answers else None for person in people]
         ratings.append(votes)
-        decided, judges = _majority(votes), panel[identity].decisions.get(name)
+        decided, judges = _majority(votes), panel[identity].get(name)
         if decided and judges in (Decision.YES, Decision.NO):
             both.append((decided, str(judges)))
     ones, others = [one for one, _ in both], [other for _, other in both]

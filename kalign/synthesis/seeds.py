@@ -3,7 +3,7 @@
 import hashlib
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,37 +31,40 @@ class _Draw:
     seed: Seed | None = field(default=None)
 
 
-def run(work: Work, waves: Sequence[Mapping[str, int]]) -> list[Seed]:
+def run(work: Work, waves: Sequence[Mapping[str, int]]) -> Iterator[Seed]:
     """A seed for each draw of each wave, in that order, so that a further wave changes none before it."""
-    draws = list(_drawn(work, waves))
+    written = work.blocks(_drawn(work, waves), lambda block: _written(work, block))
+    return _apart(work, without_likes(work, written))
+
+
+def _written(work: Work, draws: Sequence[_Draw]) -> list[Seed]:
     for sample in range(1 + work.pipeline.seeds.regenerations):
         open_ones = [draw for draw in draws if draw.seed is None or draw.seed.dropped in AGAIN]
         if open_ones:
             _write(work, open_ones, sample)
     if work.pipeline.seeds.check_category:
         _check_categories(work, [draw for draw in draws if draw.seed and not draw.seed.dropped])
-    written = [draw.seed for draw in draws if draw.seed]
-    found = list(without_likes(work, written))
-    _require_apart(work, found)
-    return found
+    return [draw.seed for draw in draws if draw.seed]
 
 
-def _require_apart(work: Work, seeds: Sequence[Seed]) -> None:
-    """Refuse seeds of which too many are like what is held out: the writer knows an evaluation set.
+def _apart(work: Work, seeds: Iterable[Seed]) -> Iterator[Seed]:
+    """Yield the seeds, and refuse all where too many are like what is held out.
 
     Raises:
-        DataError: they are.
+        DataError: they are: the writer knows an evaluation set.
     """
-    alike = [seed.id for seed in seeds if seed.dropped == HELD_OUT]
-    most = work.pipeline.seeds.most_held_out
-    if len(alike) > most * len(seeds):
+    count, alike, most = 0, 0, work.pipeline.seeds.most_held_out
+    for seed in seeds:
+        count, alike = count + 1, alike + (seed.dropped == HELD_OUT)
+        yield seed
+    if alike > most * count:
         raise DataError(
-            f"{len(alike)} of {len(seeds)} seeds are like what is held out ({', '.join(alike[:3])}, ...), "
-            f"more than seeds.most_held_out={most:g}; write other templates, or take another writer"
+            f"{alike} of {count} seeds are like what is held out, and seeds.most_held_out={most:g}; write "
+            "other templates, or take another writer"
         )
 
 
-def without_likes(work: Work, seeds: Sequence[Seed]) -> Iterator[Seed]:
+def without_likes(work: Work, seeds: Iterable[Seed]) -> Iterator[Seed]:
     """The seeds, with those dropped that are like an earlier one or like what is held out."""
     index = work.likeness()
     for seed in seeds:

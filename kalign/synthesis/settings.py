@@ -17,6 +17,7 @@ from kalign.judging import Panel, panel
 from kalign.providers import Sampling
 
 STRATEGIES = ("emotional", "academic", "roleplay", "pressure", "reasoning")
+TRANSPORTS = ("live", "batch")
 DEFAULT = "ko_dpo"
 
 
@@ -89,6 +90,8 @@ class Pipeline:
     held_out: list[str] = field(default_factory=list)
     accept_licence_of: list[str] = field(default_factory=list)
     budget: float | None = None
+    transport: str = "live"
+    poll_seconds: float = 60.0
     roles: Roles = field(default_factory=Roles)
     seeds: Seeds = field(default_factory=Seeds)
     attack: Attacking = field(default_factory=Attacking)
@@ -98,6 +101,8 @@ class Pipeline:
     def check(self) -> None:
         """Raise ConfigError where a value is out of range or contradicts another."""
         words.day("as_of", self.as_of)
+        one_of("transport", self.transport, TRANSPORTS)
+        above("poll_seconds", self.poll_seconds, 0)
         for key, value in (("size", self.size), ("waves", self.waves), ("attack.tries", self.attack.tries)):
             above(key, value, 0)
         for key, value in (
@@ -132,7 +137,7 @@ class Pipeline:
     def determining(self) -> dict[str, Any]:
         """The settings that decide which triplets come out, by dotted key."""
         plain = asdict(self)
-        for key in ("budget", "accept_licence_of"):
+        for key in ("budget", "accept_licence_of", "transport", "poll_seconds"):
             del plain[key]
         return runs.flat(plain)
 

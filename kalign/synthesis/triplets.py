@@ -1,29 +1,49 @@
 """Triplets: what the panel kept, without likes, balanced over the taxonomy, with each text's provenance."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from array import array
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import pyarrow
+import pyarrow.parquet
 
 from kalign import files
 from kalign.packs.taxonomy import Taxonomy
 from kalign.records import Judged, Message, Origin, Triplet, UnusableTriplet
 from kalign.synthesis.allocation import balanced, planned
 from kalign.synthesis.likeness import Likeness
+from kalign.synthesis.rows import numbered, pick
+from kalign.synthesis.tally import EXAMPLES, Rows
 
-NAMES = "id domain category type prompt chosen rejected strategy target provenance"
-COLUMNS = dict.fromkeys(NAMES.split(), "string")
+NAMES = (
+    *("id", "domain", "category", "type", "prompt", "chosen", "rejected", "strategy", "target"),
+    "provenance",
+)
+SURPLUS = "surplus"
+ROWS_A_GROUP = 1000  # of the parquet file; what is held at a time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The rows of the data set, what was dropped on the way to it, and what is missing."""
+    """Which rows of the judged file are the data set, what was dropped on the way to it, what is missing."""
 
-    rows: tuple[Mapping[str, Any], ...]
-    dropped: Mapping[str, str]  # the reason, by id
+    source: Path
+    lines: Sequence[int]  # of the source, in the order of the rows' ids
+    late: Rows  # what the panel kept, with those dropped that are not in the data set
     wanted: Mapping[str, int]  # by type
     taken: Mapping[str, int]  # by type
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def rows(self, taxonomy: Taxonomy) -> Iterator[dict[str, Any]]:
+        """Yield the rows of the data set; only one of them is held."""
+        return (_row(one, taxonomy) for one in pick(self.source, Judged, self.lines))
 
     def short(self, taxonomy: Taxonomy) -> dict[str, int]:
         """How many rows each domain lacks."""
@@ -32,9 +52,16 @@ class Selection:
             lacking[taxonomy.stratum(kind)] += wanted - self.taken.get(kind, 0)
         return {domain: max(0, count) for domain, count in lacking.items()}
 
+    def by_category(self, taxonomy: Taxonomy) -> Counter[str]:
+        """How many rows each category has."""
+        counts: Counter[str] = Counter()
+        for kind, count in self.taken.items():
+            counts[taxonomy.by_id[kind].parent or kind] += count
+        return counts
+
 
 def select(
-    judged: Sequence[Judged],
+    source: Path,
     taxonomy: Taxonomy,
     *,
     size: int,
@@ -42,28 +69,35 @@ def select(
     refused: Collection[str] = (),
     fault: Callable[[Judged], str] = lambda one: "",
 ) -> Selection:
-    """The data set of at most `size` rows.
+    """The data set of at most `size` rows; of each row its id and its line are held, and no text.
 
     Args:
+        source: what the panel judged.
         fault: why a row that was kept may not be trained on; empty if it may.
         likeness: an index that knows what is held out; of two prompts that are alike, the first one stays.
         refused: ids that people refused.
     """
-    dropped: dict[str, str] = {}
-    usable: dict[str, list[Judged]] = {}
-    for one in judged:
-        if reason := _fault(one, refused) or fault(one) or likeness.fault(_prompt(one)):
-            dropped[one.id] = reason
+    late = Rows()
+    usable: dict[str, list[tuple[str, int]]] = {}
+    for number, one in numbered(source, Judged):
+        if one.dropped:
             continue
-        likeness.take(one.id, _prompt(one))
-        usable.setdefault(one.response.attack.type, []).append(one)
+        prompt = one.response.attack.prompt
+        reason = _fault(one, refused) or fault(one) or likeness.fault(prompt)
+        late.add(replace(one, dropped=reason))
+        if not reason:
+            likeness.take(one.id, prompt)
+            usable.setdefault(one.response.attack.type, []).append((one.id, number))
     taken = balanced(size, {kind: len(of) for kind, of in usable.items()}, taxonomy)
-    chosen = {one.id for kind, of in usable.items() for one in of[: taken[kind]]}
-    dropped |= {one.id: "surplus" for of in usable.values() for one in of if one.id not in chosen}
-    rows = [_row(one, taxonomy) for one in judged if one.id in chosen]
+    surplus = sorted(line for kind, of in usable.items() for _, line in of[taken[kind] :])
+    if surplus:
+        late.dropped[SURPLUS] = len(surplus)
+        late.examples[SURPLUS] = list(pick(source, Judged, surplus[:EXAMPLES]))
+    chosen = sorted(one for kind, of in usable.items() for one in of[: taken[kind]])
     return Selection(
-        rows=tuple(sorted(rows, key=lambda row: str(row["id"]))),
-        dropped=dropped,
+        source=source,
+        lines=array("Q", [line for _, line in chosen]),
+        late=late,
         wanted=planned(size, taxonomy),
         taken=taken,
     )
@@ -75,23 +109,24 @@ def more(selection: Selection, surplus: float) -> dict[str, int]:
     return {kind: -int(-count * surplus // 1) for kind, count in lacking.items() if count > 0}
 
 
-def write(folder: Path, selection: Selection) -> None:
-    """Write triplets.jsonl and triplets.parquet."""
-    files.write_jsonl(folder / "triplets.jsonl", selection.rows)
-    flat = [
+def write(folder: Path, selection: Selection, taxonomy: Taxonomy) -> None:
+    """Write triplets.jsonl and triplets.parquet, row by row."""
+    files.write_jsonl(folder / "triplets.jsonl", selection.rows(taxonomy))
+    fields = pyarrow.schema([(name, pyarrow.string()) for name in NAMES])
+    flat = (
         {**row, "provenance": json.dumps(row["provenance"], ensure_ascii=False, sort_keys=True)}
-        for row in selection.rows
-    ]
-    files.write_parquet(folder / "triplets.parquet", flat, COLUMNS)
-
-
-def _prompt(one: Judged) -> str:
-    return one.response.attack.prompt
+        for row in selection.rows(taxonomy)
+    )
+    with (
+        files.atomic(folder / "triplets.parquet") as partial,
+        pyarrow.parquet.ParquetWriter(partial, fields) as writer,
+    ):
+        while some := list(islice(flat, ROWS_A_GROUP)):
+            writer.write_table(pyarrow.Table.from_pylist(some, schema=fields))
 
 
 def _fault(one: Judged, refused: Collection[str]) -> str:
-    if one.dropped:
-        return one.dropped
+    """Why a row that the panel kept cannot be in the data set; empty if it can."""
     if one.id in refused:
         return "people"
     attack = one.response.attack

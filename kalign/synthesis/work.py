@@ -1,12 +1,13 @@
 """What every stage works with: settings, pack, texts, cast, the engine, and an account of what was asked."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kalign import files, packs
 from kalign.errors import ConfigError, DataError
@@ -19,6 +20,7 @@ from kalign.packs.pack import Pack
 from kalign.packs.privacy import Mask
 from kalign.packs.rows import LEAST_LETTERS, LETTER
 from kalign.providers import Answer, Engine, Provider, Request, Sampling
+from kalign.providers.deferred import Deferred, Waiting
 from kalign.records import Message, Origin, Vote
 from kalign.runs import fingerprint
 from kalign.synthesis.cast import Cast, name
@@ -26,6 +28,9 @@ from kalign.synthesis.likeness import Likeness
 from kalign.synthesis.settings import Pipeline
 from kalign.synthesis.texts import Texts
 
+BLOCK = 1024  # items that are held at a time: many more than are on the way at once
+T = TypeVar("T")
+R = TypeVar("R")
 PROMPT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"prompt": {"type": "string", "minLength": 1}},
@@ -57,6 +62,7 @@ class Work:
     texts: Texts
     engine: Engine
     on: date
+    deferred: Deferred | None = None  # where requests go that are not asked one by one
     shard: tuple[int, int] = (0, 1)
     account: dict[tuple[str, str], Asked] = field(default_factory=dict)  # by role and model, of this stage
 
@@ -97,8 +103,33 @@ class Work:
         own = sum(1 for letter in letters if self.pack.letters.match(letter))
         return not letters or own < LEAST_LETTERS * len(letters)
 
+    def blocks(self, items: Iterable[T], make: Callable[[Sequence[T]], Iterable[R]]) -> Iterator[R]:
+        """Yield what is made of the items, a block after another; only one block is held at a time.
+
+        Raises:
+            Waiting: of some block answers are not there yet, and every block has gone as far as it could.
+        """
+        stream = iter(items)
+        waiting = False
+        while block := list(islice(stream, BLOCK)):
+            try:
+                made = make(block)
+            except Waiting:
+                waiting = True
+                continue
+            if not waiting:
+                yield from made
+        if waiting:
+            raise Waiting
+
     def ask(self, role: str, requests: Sequence[Request]) -> list[Answer]:
-        """The answers, in order; those that are known come from the ledger."""
+        """The answers, in order; those that are known come from the ledger.
+
+        Raises:
+            Waiting: some are to come by another transport, and not there yet.
+        """
+        if self.deferred is not None:
+            self.deferred.require(requests)
         found = []
         for answer in self.engine.answers(requests, total=len(requests), label=role):
             found.append(answer)

@@ -10,6 +10,7 @@ import pytest
 from kalign.errors import DataError, ProviderError
 from kalign.providers import Engine, Ledger, Provider, Request, Sampling, Status
 from kalign.providers.batches import Form, take_in, write
+from kalign.providers.spool import Spool
 from kalign.records import Message
 from tests.providers.conftest import question, questions
 
@@ -90,11 +91,11 @@ def test_results_in_any_order_are_answers_at_half_the_price_and_faults_stay_open
     results.append({"custom_id": "somebody else's", "response": bodies[0]})
     path = written(tmp_path / "results.jsonl", results[::-1])
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        taken = take_in(path, asked, ledger)
+        taken = take_in(path, Spool(asked), ledger)
         assert taken.kept == {Status.OK: 1, Status.BLOCKED: 1, Status.INVALID_REQUEST: 1}
         assert (taken.left, taken.unknown) == (2, 1)
         assert ledger.spent() == pytest.approx(2 * 50e-6 / 2)
-        assert take_in(path, asked, ledger).kept == {}
+        assert take_in(path, Spool(asked), ledger).kept == {}
         still_open = rows(write(asked, tmp_path / "again", Form.OPENAI, ledger))
         assert [row["custom_id"] for row in still_open] == [one.key() for one in asked[3:]]
     with Engine(tmp_path / "ledger.sqlite", offline=True) as engine:
@@ -121,7 +122,7 @@ def test_results_of_anthropic_are_read_from_its_messages(tmp_path: Path) -> None
     ]
     named = [{"custom_id": one.key(), "result": result} for one, result in zip(asked, results, strict=True)]
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        taken = take_in(written(tmp_path / "results.jsonl", named), asked, ledger)
+        taken = take_in(written(tmp_path / "results.jsonl", named), Spool(asked), ledger)
         assert taken.kept == {Status.OK: 1, Status.BLOCKED: 1, Status.INVALID_REQUEST: 1} and taken.left == 1
         [first] = ledger.find({asked[0].key(): asked[0]}).values()
     assert (first.text, first.usage.tokens_out, first.cost) == ("네", 20, pytest.approx(25e-6))
@@ -135,6 +136,6 @@ def test_another_model_or_another_file_is_refused(tmp_path: Path) -> None:
     )
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         with pytest.raises(ProviderError, match="m-2 answered in place of m-1"):
-            take_in(path, [one], ledger)
+            take_in(path, Spool([one]), ledger)
         with pytest.raises(DataError, match=r"rows\.jsonl:1: no result of a batch"):
-            take_in(written(tmp_path / "rows.jsonl", [{"text": "x"}]), [one], ledger)
+            take_in(written(tmp_path / "rows.jsonl", [{"text": "x"}]), Spool([one]), ledger)

@@ -125,8 +125,10 @@ def endpoint(models: Models, tmp_path: Path) -> Iterator[Endpoint]:
         yield Endpoint(server, models, words(server, tmp_path))
 
 
-def words(server: Server, folder: Path, **changed: Any) -> tuple[str, ...]:
-    """Provider files for a server, with some settings changed, and the words that name them."""
+def words(
+    server: Server, folder: Path, *, changed: Mapping[str, Any] | None = None, **more: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Provider files for a server, and the words that name them; settings of one family, or of all."""
     named = []
     for family in FAMILIES:
         path = folder / f"{family}.yaml"
@@ -139,7 +141,9 @@ def words(server: Server, folder: Path, **changed: Any) -> tuple[str, ...]:
             "licence": {"name": "Apache-2.0"},
             "backoff": 0.01,
             "timeout": 20,
-        } | changed
+            **(changed or {}),
+            **more.get(family, {}),
+        }
         path.write_text(yaml.safe_dump(settings), encoding="utf-8")
         named.append(str(path))
     return ("pipeline=ko_dpo", f"providers=[{','.join(named)}]", "as_of=2026-11-25")

@@ -21,6 +21,7 @@ from tests.synthesis import forks
 from tests.synthesis.conftest import Models, words
 
 KILLS = 20
+CALM = "judge.canaries=false"  # sixty requests a judge that are like any others
 FINAL = (
     "seeds.jsonl",
     "attacks.jsonl",
@@ -58,7 +59,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     isle = filled(folder / "isle", pairs=80)
     call = [sys.executable, "-m", forks.__name__]
     with serving(Models(pack=str(isle), weak=0.05, holds=0.3)) as server:
-        named = (*words(server, folder, max_concurrency=4), f"pack={isle}", "size=4", "waves=2")
+        named = (
+            *words(server, folder, changed={"max_concurrency": 4}),
+            f"pack={isle}",
+            "size=3",
+            "waves=2",
+            CALM,
+        )
         with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             made = Runs(process=process, server=server, folder=folder, words=named)
             made.whole = made.run(folder / "whole") | {"requests": server.requests}

@@ -118,7 +118,7 @@ def test_templates_name_known_types_and_blanks_alone() -> None:
 @pytest.fixture
 def out(endpoint: Endpoint, kalign_here: Kalign) -> Path:
     """A small pipeline that ran to its end."""
-    done = kalign_here("synth", *endpoint.words, "size=5", "waves=1", "out=out")
+    done = kalign_here("synth", *endpoint.words, "size=5", "waves=1", "judge.canaries=false", "out=out")
     assert done.returncode == 0, done.stderr
     return Path("out")
 
@@ -126,7 +126,7 @@ def out(endpoint: Endpoint, kalign_here: Kalign) -> Path:
 def test_people_review_a_sample_and_what_they_refuse_is_left_out(
     out: Path, endpoint: Endpoint, kalign_here: Kalign
 ) -> None:
-    named = (*endpoint.words, "size=5", "waves=1", "out=out")
+    named = (*endpoint.words, "size=5", "waves=1", "judge.canaries=false", "out=out")
     before = {row["id"] for row in read(out / "triplets.jsonl")}
     assert kalign_here("synth", "review", *named, "file=people.jsonl", "rows=100").returncode == 0
     sample = read(Path("people.jsonl"))

@@ -1,49 +1,40 @@
 """What became of the generators' answers, by category and by model: a block is no answer, and is counted."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from markupsafe import Markup
 
 from kalign import pages, statistics
 from kalign.providers import Status
-from kalign.records import Candidate, Response
+from kalign.synthesis.tally import Tally
 from kalign.synthesis.work import Work
 
 BLOCKS = (Status.BLOCKED.value, Status.REFUSED.value)
 
 
-def parts(work: Work, responses: Sequence[Response]) -> Iterator[Markup]:
+def parts(work: Work, tally: Tally) -> Iterator[Markup]:
     """Yield a table by category and one by model."""
-    candidates = [(row.attack.category, one) for row in responses for one in row.candidates]
-    if not candidates:
+    if not tally.answers_by_model:
         yield pages.text("No generator was asked.", soft=True)
         return
-    named = {one.id: f"{one.id} {work.pack.named(one.name)}" for one in work.pack.taxonomy.categories}
     by_category = {
-        label: [one for category, one in candidates if category == name] for name, label in named.items()
+        f"{one.id} {work.pack.named(one.name)}": tally.answers_by_category[one.id]
+        for one in work.pack.taxonomy.categories
+        if one.id in tally.answers_by_category
     }
     yield _table("category", by_category)
-    models = sorted({one.origin.model for _, one in candidates if one.origin})
-    by_model = {
-        name: [one for _, one in candidates if one.origin and one.origin.model == name] for name in models
-    }
-    yield _table("model", by_model)
+    yield _table("model", dict(sorted(tally.answers_by_model.items())))
 
 
-def _table(by: str, groups: Mapping[str, Sequence[Candidate]]) -> Markup:
+def _table(by: str, groups: Mapping[str, Counter[str]]) -> Markup:
     rows = []
-    for label, of in groups.items():
-        if not of:
-            continue
-        reasons = Counter(one.dropped for one in of)
-        blocked = sum(reasons.pop(kind, 0) for kind in BLOCKS)
-        good = reasons.pop("", 0)
-        others = ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
-        rows.append([label, f"{len(of):,}", f"{good:,}", _share(blocked, len(of)), others or "none"])
+    for label, counts in groups.items():
+        total, good = counts.total(), counts[""]
+        blocked = sum(counts[kind] for kind in BLOCKS)
+        rest = {reason: count for reason, count in sorted(counts.items()) if reason not in ("", *BLOCKS)}
+        others = ", ".join(f"{reason} {count:,}" for reason, count in rest.items())
+        share = f"{blocked:,}: {statistics.wilson(blocked, total)}" if blocked else "0"
+        rows.append([label, f"{total:,}", f"{good:,}", share, others or "none"])
     columns = [by, "answers", "good enough", "blocked or refused [95 %]", "not good enough"]
     return pages.table(columns, rows, caption=f"Answers by {by}.")
-
-
-def _share(count: int, of: int) -> str:
-    return f"{count:,}: {statistics.wilson(count, of)}" if count else "0"

@@ -1,38 +1,24 @@
 """What was dropped, by reason, with some examples behind a click."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from markupsafe import Markup
 
 from kalign import pages
 from kalign.records import Attack, Judged, Response, Seed, Vote
-from kalign.synthesis.report.stages import Made, late
+from kalign.synthesis.tally import Tally
 from kalign.synthesis.triplets import Selection
 
-EXAMPLES = 3  # of each reason
 
-
-def parts(rows: Made, selection: Selection | None) -> Iterator[Markup]:
+def parts(tally: Tally, selection: Selection | None) -> Iterator[Markup]:
     """Yield a fold for each reason of each stage."""
+    late = {} if selection is None else {"triplets": selection.late}
     empty = True
-    for stage, records in rows.items():
-        by_reason: dict[str, list[Any]] = {}
-        for row in records:
-            if row.dropped:
-                by_reason.setdefault(row.dropped, []).append(row)
-        for reason, of in sorted(by_reason.items()):
+    for stage, rows in {**tally.stages, **late}.items():
+        for reason, count in sorted(rows.dropped.items()):
             empty = False
-            examples = [part for row in of[:EXAMPLES] for part in _example(row)]
-            yield pages.fold(f"{stage}: {reason} ({len(of):,})", examples)
-    if selection is not None:
-        judged = {row.id: row for row in rows.get("judge", [])}
-        gone = late(rows, selection)
-        for reason in sorted(set(gone.values())):
-            names = [name for name, one in gone.items() if one == reason]
-            empty = False
-            examples = [part for name in names[:EXAMPLES] for part in _example(judged[name])]
-            yield pages.fold(f"triplets: {reason} ({len(names):,})", examples)
+            examples = [part for row in rows.examples[reason] for part in _example(row)]
+            yield pages.fold(f"{stage}: {reason} ({count:,})", examples)
     if empty:
         yield pages.text("Nothing was dropped.", soft=True)
 

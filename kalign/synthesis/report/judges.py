@@ -1,30 +1,29 @@
 """Who judged: whether texts talk them round, what they answered, and how far they agree."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
 from kalign import pages, statistics
 from kalign.judging import agreement, canaries
-from kalign.records import Judged
 from kalign.synthesis import calibration
 from kalign.synthesis.folder import Folder
+from kalign.synthesis.tally import Tally
 from kalign.synthesis.work import Work
 
 
-def parts(work: Work, folder: Folder, judged: Sequence[Judged]) -> Iterator[Markup]:
+def parts(work: Work, folder: Folder, tally: Tally) -> Iterator[Markup]:
     """Yield who they are, then the tables about them and about people, where there are any."""
     if work.cast.kin:
         yield pages.text(f"The families {', '.join(work.cast.kin)} judge what they wrote themselves.")
     else:
         yield pages.text("No judge of the panel is of a generator's family.")
     yield from _canaries(work, calibration.noted(folder))
-    if not judged:
+    panels = tally.panels
+    if not panels:
         yield pages.text("Nothing has been judged.", soft=True)
         return
-    panels = [row.votes for row in judged]
     yield pages.table(
         ["judge", "asked", "valid", "votes that say nothing"],
         [
@@ -40,10 +39,12 @@ def parts(work: Work, folder: Folder, judged: Sequence[Judged]) -> Iterator[Mark
         caption=f"Rule: {work.panel.rule}. A vote that says nothing is never a yes.",
     )
     rubric = work.texts.filter(work.pack.taxonomy.categories[0].id)
-    passed = {name: Counter(row.decisions.get(name) for row in judged) for name in judged[0].decisions}
     yield pages.table(
         ["criterion", "yes", "no", "undecided"],
-        [[name, *(f"{of[word]:,}" for word in ("yes", "no", "undecided"))] for name, of in passed.items()],
+        [
+            [name, *(f"{of[word]:,}" for word in ("yes", "no", "undecided"))]
+            for name, of in tally.decisions.items()
+        ],
         caption="What the panel decided; citations are decided by the pack's verifier.",
     )
     yield pages.table(

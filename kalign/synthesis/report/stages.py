@@ -7,21 +7,15 @@ from typing import Any
 from markupsafe import Markup
 
 from kalign import pages
+from kalign.synthesis.tally import Rows, Tally
 from kalign.synthesis.triplets import Selection
 from kalign.synthesis.work import Work
 
-Made = Mapping[str, Sequence[Any]]  # records by stage
 
-
-def lines(rows: Made, selection: Selection | None) -> list[dict[str, Any]]:
+def lines(tally: Tally, selection: Selection | None) -> list[dict[str, Any]]:
     """For each stage: its rows, how many it kept, and how many it dropped, by reason."""
-    found = [
-        _line(stage, len(of), Counter(row.dropped for row in of if row.dropped)) for stage, of in rows.items()
-    ]
-    if selection is not None:
-        gone = Counter(late(rows, selection).values())
-        found.append(_line("triplets", len(selection.rows) + sum(gone.values()), gone))
-    return found
+    late = {} if selection is None else {"triplets": selection.late}
+    return [_line(stage, of) for stage, of in {**tally.stages, **late}.items()]
 
 
 def parts(lines: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
@@ -51,7 +45,7 @@ def balance(work: Work, selection: Selection) -> Iterator[Markup]:
     """Yield a chart by category and a table by domain."""
     taxonomy = work.pack.taxonomy
     wanted: Counter[str] = Counter()
-    have = Counter(row["category"] for row in selection.rows)
+    have = selection.by_category(taxonomy)
     for kind, count in selection.wanted.items():
         wanted[taxonomy.by_id[kind].parent or kind] += count
     labels = [f"{one.id} {work.pack.named(one.name)}" for one in taxonomy.categories]
@@ -84,16 +78,10 @@ def balance(work: Work, selection: Selection) -> Iterator[Markup]:
     )
 
 
-def late(rows: Made, selection: Selection) -> dict[str, str]:
-    """Why rows that the panel kept are not in the data set, by id."""
-    kept = {row.id for row in rows.get("judge", []) if not row.dropped}
-    return {name: reason for name, reason in selection.dropped.items() if name in kept}
-
-
-def _line(stage: str, rows: int, dropped: Mapping[str, int]) -> dict[str, Any]:
+def _line(stage: str, rows: Rows) -> dict[str, Any]:
     return {
         "stage": stage,
-        "rows": rows,
-        "kept": rows - sum(dropped.values()),
-        "dropped": dict(sorted(dropped.items())),
+        "rows": rows.count,
+        "kept": rows.count - rows.dropped.total(),
+        "dropped": dict(sorted(rows.dropped.items())),
     }
