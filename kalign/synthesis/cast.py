@@ -25,6 +25,7 @@ class Cast:
     judge: Provider  # of answers and queries on the way
     generators: tuple[Provider, ...]
     panel: tuple[Provider, ...]
+    embedder: Provider | None = None  # of seeds; its vectors are in no data set
 
     @property
     def all(self) -> list[Provider]:
@@ -36,6 +37,7 @@ class Cast:
             self.judge,
             *self.generators,
             *self.panel,
+            *([self.embedder] if self.embedder else []),
         )
         return list({name(one): one for one in everyone}.values())
 
@@ -49,6 +51,7 @@ class Cast:
             judge=at[name(self.judge)],
             generators=tuple(at[name(one)] for one in self.generators),
             panel=tuple(at[name(one)] for one in self.panel),
+            embedder=at[name(self.embedder)] if self.embedder else None,
         )
 
     def identified(self) -> "Cast":
@@ -64,6 +67,7 @@ class Cast:
             ("judge on the way", self.judge),
             *(("generator", one) for one in self.generators),
             *(("panel", one) for one in self.panel),
+            *([("embedder", self.embedder)] if self.embedder else []),
         ]
         return [(role, name(one), one.kin) for role, one in named]
 
@@ -102,6 +106,7 @@ def cast(pipeline: Pipeline, panel: Panel) -> Cast:
             judge=(outside or pool)[0],
             generators=tuple(generators),
             panel=tuple((outside or generators)[:JUDGES]),
+            embedder=embedder(pipeline.seeds.embeddings),
         )
     if not pipeline.target:
         raise ConfigError("target is missing; give target=qwen or another model, or providers=local for all")
@@ -116,7 +121,17 @@ def cast(pipeline: Pipeline, panel: Panel) -> Cast:
         judge=load(roles.judge),
         generators=tuple(load_all(roles.generators)),
         panel=tuple(panel.providers()),
+        embedder=embedder(pipeline.seeds.embeddings),
     )
+
+
+def embedder(choice: str | None) -> Provider | None:
+    """The provider of vectors, which are asked one by one whatever the transport; None where there is none.
+
+    Raises:
+        ConfigError: it is unknown.
+    """
+    return replace(load(choice), batch=None) if choice else None
 
 
 def target(choice: str) -> Provider:

@@ -12,10 +12,10 @@ from kalign.packs import seeds as templates
 from kalign.packs.seeds import Templates
 from kalign.providers import Answer
 from kalign.records import Seed
+from kalign.synthesis.closeness import HELD_OUT, without_close
 from kalign.synthesis.work import Work, origin, whole
 
 AGAIN = ("unreadable", "foreign", "empty")  # what is worth writing once more
-HELD_OUT = "held_out"
 LAW = "law"  # material that comes from the category's policy
 
 
@@ -34,7 +34,7 @@ class _Draw:
 def run(work: Work, waves: Sequence[Mapping[str, int]]) -> Iterator[Seed]:
     """A seed for each draw of each wave, in that order, so that a further wave changes none before it."""
     written = work.blocks(_drawn(work, waves), lambda block: _written(work, block))
-    return _apart(work, without_likes(work, written))
+    return _apart(work, without_close(work, without_likes(work, written)))
 
 
 def _written(work: Work, draws: Sequence[_Draw]) -> list[Seed]:
