@@ -1,5 +1,6 @@
 """What was dropped, by reason, with some examples behind a click."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from markupsafe import Markup
@@ -28,7 +29,8 @@ def _example(row: Seed | Attack | Response | Judged) -> Iterator[Markup]:
     if isinstance(row, Seed):
         texts = {"prompt": row.prompt, "template": row.template}
     elif isinstance(row, Attack):
-        tries = ", ".join(f"{one.strategy} {one.outcome}" for one in row.tries)
+        counts = Counter(f"{one.strategy} {one.outcome}" for one in row.tries)
+        tries = ", ".join(f"{said} {count}" for said, count in counts.items())
         texts = {"seed": row.seed, "tries": tries}
     else:
         response = row if isinstance(row, Response) else row.response
@@ -47,4 +49,6 @@ def _example(row: Seed | Attack | Response | Judged) -> Iterator[Markup]:
 
 
 def _said(vote: Vote) -> str:
-    return vote.reason or ", ".join(f"{name} {verdict}" for name, verdict in vote.verdicts.items())
+    """Why a vote is none, or what it says besides yes."""
+    others = [f"{name} {verdict}" for name, verdict in vote.verdicts.items() if verdict != "yes"]
+    return vote.reason or ", ".join(others) or "yes to all"

@@ -53,7 +53,8 @@ def parts(work: Work, folder: Folder, tally: Tally) -> Iterator[Markup]:
             [one.question, f"{one.items:,}", *map(_number, (one.raw, one.fleiss, one.krippendorff, one.gwet))]
             for one in agreement.agreement(panels, rubric)
         ],
-        caption="Agreement among judges; – where all votes are alike, or there is one judge only.",
+        caption="Agreement among judges; – where all votes are alike, or there is one judge only. Where "
+        "nearly all are alike, kappa and alpha fall to 0 or below, and AC1 does not.",
     )
     yield from _people(folder)
 
@@ -64,7 +65,7 @@ def _canaries(work: Work, scores: Sequence[canaries.Score]) -> Iterator[Markup]:
         return
     kinds = list(scores[0].outcomes)
     yield pages.table(
-        ["judge", "resisted [95 %]", "talked round", "silent", "nothing to tell", "by"],
+        ["judge", "resisted [95 %]", "talked round", "silent", "nothing to tell", "talked round by"],
         [
             [
                 one.judge,
