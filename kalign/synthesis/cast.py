@@ -150,7 +150,8 @@ def target(choice: str) -> Provider:
 def require_licences(cast: Cast, accepted: Sequence[str]) -> None:
     """Refuse models whose words may not train others, unless the user states a right to it.
 
-    Judges are not among them: their words are not in the data.
+    What is known of a model holds whoever serves it, and whatever a provider's file says of it. Judges are
+    not among them: their words are not in the data.
 
     Raises:
         ConfigError: there is such a model.
@@ -166,8 +167,9 @@ def require_licences(cast: Cast, accepted: Sequence[str]) -> None:
             names = {one.name, one.model, name(one), known.name if known else one.name}
             if names & set(accepted):
                 continue
-            if one.licence.name is None or not one.licence.may_train_others:
-                terms = f"forbids ({one.licence.name})" if one.licence.name else "is not known to allow"
+            licence = known.licence if known else one.licence
+            if licence.name is None or not licence.may_train_others:
+                terms = f"forbids ({licence.name})" if licence.name else "is not known to allow"
                 raise ConfigError(
                     f"{name(one)} is the {role}, and its licence {terms} training other models with its "
                     "words; choose another one, or, if you have a right to it, say "

@@ -4,6 +4,9 @@ The stages drop such rows themselves; here they are looked for once more, becaus
 user's own.
 """
 
+from functools import lru_cache
+
+from kalign.config import licences
 from kalign.judging import decide
 from kalign.judging.quorum import Decision
 from kalign.records import Judged
@@ -26,10 +29,29 @@ def fault(work: Work, judged: Judged) -> str:
         return "unsafe"
     if response.attack.score is not None and response.attack.score < work.pipeline.attack.success:
         return "rejected_not_unsafe"
+    if _forbidden(judged, tuple(work.pipeline.accept_licence_of)):
+        return "licence"
     texts = (response.attack.prompt, response.attack.answer, response.chosen)
     if any(work.mask(text)[1] for text in texts):
         return "personal_data"
     return _undecided(work, judged)
+
+
+def _forbidden(judged: Judged, accepted: tuple[str, ...]) -> bool:
+    """Whether a text is of a model whose words may train no others, as a file from elsewhere may hold."""
+    response, attack = judged.response, judged.response.attack
+    winner = response.candidates[response.winner] if response.winner is not None else None
+    origins = (attack.seed_origin, attack.prompt_origin, attack.answer_origin, winner and winner.origin)
+    models = {attack.target, *(one.model.partition(":")[2] for one in origins if one)}
+    return any(_forbids(model, accepted) for model in models)
+
+
+@lru_cache(maxsize=256)
+def _forbids(model: str, accepted: tuple[str, ...]) -> bool:
+    known = licences.of(model)
+    if known is None or known.licence.may_train_others:
+        return False
+    return not {model, known.name, known.repo} & set(accepted)
 
 
 def _undecided(work: Work, judged: Judged) -> str:

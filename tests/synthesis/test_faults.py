@@ -434,6 +434,10 @@ def _vote(kind: str) -> Change:
     return lambda row: row["votes"][1].update(kind=kind, verdicts={})
 
 
+def _target(model: str) -> Change:
+    return lambda row: row["response"]["attack"].update(target=model)
+
+
 UNFIT: dict[str, tuple[Change, str]] = {
     "chosen is rejected": (_rejected_is_chosen, "identical"),
     "chosen is empty": (_chosen("  \n"), "empty_chosen"),
@@ -448,6 +452,8 @@ UNFIT: dict[str, tuple[Change, str]] = {
         "rejected_not_unsafe",
     ),
     "personal data": (_chosen("Please write to the harbour master, jo@example.com"), "personal_data"),
+    "rejected is EXAONE's": (_target("LGAI-EXAONE/EXAONE-3.5-7.8B-Instruct"), "licence"),
+    "rejected is of a derivative": (_target("me/exaone-3.5-mine"), "licence"),
     "no decisions": (lambda row: row.update(decisions={}), "undecided_natural"),
     "a decision is no": (lambda row: row["decisions"].update(chosen_safe="no"), "not_chosen_safe"),
     "a blocked vote": (_vote("blocked"), "undecided_natural"),

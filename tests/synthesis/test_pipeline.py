@@ -276,6 +276,24 @@ def test_words_of_models_that_may_train_no_others_are_refused_before_anything_is
     assert endpoint.server.requests == 0
 
 
+@pytest.mark.parametrize(
+    "model",
+    ["LGAI-EXAONE/EXAONE-3.5-7.8B-Instruct", "exaone-3.5-2.4b-instruct", "me/EXAONE-tuned"],
+)
+def test_a_licence_that_a_providers_file_claims_does_not_replace_the_one_that_is_known(
+    model: str, endpoint: Endpoint, tmp_path: Path, kalign_here: Kalign
+) -> None:
+    claimed = tmp_path / "claimed.yaml"
+    address = f"http://127.0.0.1:{endpoint.server.port}/v1"
+    claimed.write_text(
+        f"base_url: {address}\nmodel: {model}\nfamily: x\nlicence: {{name: Apache-2.0}}\n", encoding="utf-8"
+    )
+    refused = kalign_here("synth", *endpoint.words, f"target={claimed}", "size=5", "--dry-run")
+    assert refused.returncode == 2 and "forbids (EXAONE" in refused.stderr
+    accepted = ("accept_licence_of=[claimed]", "size=5", "--dry-run")
+    assert kalign_here("synth", *endpoint.words, f"target={claimed}", *accepted).returncode == 0
+
+
 def test_the_families_of_a_pool_are_shared_between_writing_and_judging(endpoint: Endpoint) -> None:
     from kalign.synthesis import cast, settings
 
