@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from kalign.data.build import Pair
 from kalign.models.answers import equally_long, greedy
 from kalign.statistics import Estimate, mean, wilson
+from kalign.training.references.scoring import Scorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,55 +26,19 @@ class Scores:
     rejected_logps: list[float]
 
 
-def scores(
-    model: PeftModel, pairs: Sequence[Pair], *, pad: int, batch: int, adapter: bool, autocast: Any
-) -> Scores:
+def scores(scorer: Scorer, pairs: Sequence[Pair], *, batch: int, adapter: bool) -> Scores:
     """Score every pair with the adapter, or with the base alone.
 
     Args:
-        pad: id that fills the shorter rows.
+        scorer: the trainer's own way, so each prompt is run once where that is exact.
         batch: pairs scored at once.
-        autocast: a function that gives the context of the trainer's precision.
     """
-    chosen: list[float] = []
-    rejected: list[float] = []
+    found: list[tuple[float, float]] = []
     name = "with adapter" if adapter else "base"
-    with _inference(model, adapter), autocast():
-        for start in tqdm(range(0, len(pairs), batch), desc=f"scoring held-out pairs, {name}", leave=False):
-            some = pairs[start : start + batch]
-            rows = [(pair.prompt_ids, pair.chosen_ids) for pair in some] + [
-                (pair.prompt_ids, pair.rejected_ids) for pair in some
-            ]
-            logps = answer_logps(model, rows, pad=pad).tolist()
-            chosen += logps[: len(some)]
-            rejected += logps[len(some) :]
-    return Scores(chosen_logps=chosen, rejected_logps=rejected)
-
-
-def answer_logps(model: Any, rows: Sequence[tuple[list[int], list[int]]], *, pad: int) -> Tensor:
-    """The log-probability of each answer after its prompt, summed over its tokens, in nats: (rows,),
-    float32."""
-    device = next(model.parameters()).device
-    longest = max(len(prompt) + len(answer) for prompt, answer in rows)
-    ids_BL = torch.full((len(rows), longest), pad)
-    scored_BL = torch.zeros((len(rows), longest), dtype=torch.bool)
-    for row, (prompt, answer) in enumerate(rows):
-        ids_BL[row, : len(prompt) + len(answer)] = torch.tensor(prompt + answer)
-        scored_BL[row, len(prompt) : len(prompt) + len(answer)] = True
-    lengths = torch.tensor([len(prompt) + len(answer) for prompt, answer in rows])
-    real_BL = torch.arange(longest)[None, :] < lengths[:, None]
-    ids_BL, scored_BL = ids_BL.to(device), scored_BL.to(device)
-    # TRL's head scores labels without building the logits of a whole vocabulary
-    labels_BL = ids_BL.masked_fill(~scored_BL, -100)
-    outputs = model(
-        input_ids=ids_BL,
-        attention_mask=real_BL.long().to(device),
-        labels=labels_BL,
-        fused_lm_head=True,
-        use_cache=False,
-    )
-    logps: Tensor = outputs.log_probs.float().sum(dim=1)
-    return logps
+    for start in tqdm(range(0, len(pairs), batch), desc=f"scoring held-out pairs, {name}", leave=False):
+        some = [pair.columns() for pair in pairs[start : start + batch]]
+        found += [scored.sums(ld_alpha=None) for scored in scorer.logps(some, adapter=adapter)]
+    return Scores(chosen_logps=[one for one, _ in found], rejected_logps=[other for _, other in found])
 
 
 def answers(
