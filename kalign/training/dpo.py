@@ -278,5 +278,9 @@ def _describe(recipe: Recipe, trainer: PairTrainer, resumed: Path | None, consol
     )
     if trainer.plan is not None:
         console.print(trainer.plan.sentence(), soft_wrap=True)
+    if trainer.fused is None:
+        console.print("Adapted layers run PEFT's own forward: DeepSpeed is on", soft_wrap=True)
+    elif said := trainer.fused.sentence():
+        console.print(said, soft_wrap=True)
     if trainer.stock_because is not None:
         console.print(f"Every prompt is run twice, in TRL's way: {trainer.stock_because}", soft_wrap=True)

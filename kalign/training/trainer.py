@@ -15,7 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.modeling_layers import GradientCheckpointingLayer
 from trl import DPOTrainer
 
-from kalign.training import adapters, head, micro_batches, shared_prefix
+from kalign.training import adapters, fused_lora, head, micro_batches, shared_prefix
 from kalign.training.micro_batches import MicroBatches, Plan
 from kalign.training.order import Epochs, StepOrder
 from kalign.training.shared_prefix import PairCollator
@@ -46,6 +46,7 @@ class PairTrainer(Steady, DPOTrainer):
         share_prefix: compute each prompt once, where that is exact; `stock_because` says why it is not.
         plan: how steps are dealt into micro-batches by their tokens; without one, they are as
             `per_device_train_batch_size` says.
+        fuse: run adapted layers in one product; `fused` says which are.
     """
 
     data_collator: Any
@@ -56,6 +57,7 @@ class PairTrainer(Steady, DPOTrainer):
         order: StepOrder,
         share_prefix: bool = True,
         plan: Plan | None = None,
+        fuse: bool = True,
         **options: Any,
     ) -> None:
         self.order = order
@@ -75,6 +77,8 @@ class PairTrainer(Steady, DPOTrainer):
                 truncation_mode=told.truncation_mode,
                 pad_to_multiple_of=told.pad_to_multiple_of,
             )
+        # DeepSpeed fills weights when their own module is called, which one product never does
+        self.fused = fused_lora.install(self.model) if fuse and not self.is_deepspeed_enabled else None
         if self.args.bf16:
             adapters.leave_inputs_alone(self.model)
         # TRL turns adapters on a quantised base into bfloat16, where small steps round to nothing

@@ -76,6 +76,7 @@ def trainer(
     data: Dataset | None = None,
     order: StepOrder | None = None,
     plan: Plan | None = None,
+    fuse: bool = True,
     **options: Any,
 ) -> PairTrainer:
     """A trainer whose adapter is not zero, so that policy and reference differ; the same for every call."""
@@ -109,6 +110,7 @@ def trainer(
         order=order,
         share_prefix=share,
         plan=plan,
+        fuse=fuse,
     )
     torch.manual_seed(1)
     for weight in made.model.parameters():
