@@ -176,6 +176,7 @@ def test_settings_keep_the_names_of_trl_and_peft() -> None:
     assert names(Adapter) - {"quantization"} <= names(LoraConfig)
     ours = {
         "pairs_per_step",
+        "tokens_per_micro_batch",
         "shared_prefix",
         "reference_store",
     }  # TRL's gradient_accumulation_steps follows from the first

@@ -14,11 +14,18 @@ from kalign.config.associations import Associations, Reward, Sft
 from kalign.config.data import Data, Source
 from kalign.config.model import Model
 from kalign.config.rules import above, one_of
-from kalign.config.training import Adapter, Loss, Trainer
+from kalign.config.training import BATCH_LOSSES, Adapter, Loss, Trainer
 from kalign.errors import ConfigError
 
 # Settings of the trainer that decide nothing of what a run finds out
-NEUTRAL = ("logging_steps", "save_steps", "save_total_limit", "dataloader_num_workers", "ddp_timeout")
+NEUTRAL = (
+    "logging_steps",
+    "save_steps",
+    "save_total_limit",
+    "dataloader_num_workers",
+    "ddp_timeout",
+    "gradient_checkpointing",  # computes the same numbers twice
+)
 # What a method does not read is no part of what determines its runs
 UNREAD = {
     "dpo": ("method", "associations", "sft", "reward"),
@@ -106,6 +113,22 @@ class Recipe:
                 "use trainer.eval_strategy=no, or hold some pairs out"
             )
         self._check_markers()
+        self._check_micro_batches()
+
+    def _check_micro_batches(self) -> None:
+        budget = self.trainer.tokens_per_micro_batch
+        if budget is None:
+            return
+        if self.method != "dpo":
+            raise ConfigError(
+                f"trainer.tokens_per_micro_batch={budget} deals pairs, which method={self.method} has none "
+                "of; use trainer.per_device_train_batch_size"
+            )
+        if unfit := [name for name in self.loss.losses() if name in BATCH_LOSSES]:
+            raise ConfigError(
+                f"trainer.tokens_per_micro_batch={budget} would change loss.loss_type={unfit[0]}, which is "
+                "no mean over pairs; use trainer.per_device_train_batch_size"
+            )
 
     def _check_markers(self) -> None:
         markers = self.data.markers
@@ -122,6 +145,11 @@ class Recipe:
 
     def _check_method(self) -> None:
         one_of("method", self.method, tuple(UNREAD))
+        if self.method != "dpo" and self.trainer.gradient_checkpointing == "auto":
+            raise ConfigError(
+                f"trainer.gradient_checkpointing=auto weighs pairs, which method={self.method} has none of; "
+                "use true or false"
+            )
         if (self.data.format == "associations") not in TAKES_ASSOCIATIONS[self.method]:
             raise ConfigError(
                 f"method={self.method} cannot learn from data.format={self.data.format}: dpo takes pairs, "

@@ -29,6 +29,7 @@ LOSS_TYPES = (
 F_DIVERGENCES = ("reverse_kl", "forward_kl", "js_divergence", "alpha_divergence")
 F_DIVERGENCE_LOSSES = ("sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "robust", "discopop", "sft")
 SMOOTHED_LOSSES = ("exo_pair", "robust")  # the only ones that read label_smoothing
+BATCH_LOSSES = ("aot", "aot_unpaired", "sft")  # no mean over pairs, so a micro-batch's pairs decide them
 
 
 @dataclass(kw_only=True)
@@ -161,11 +162,12 @@ class Loss:
 
 @dataclass(kw_only=True)
 class Trainer:
-    """How long and how fast, by the Trainer's own names; `pairs_per_step`, `shared_prefix` and
-    `reference_store` are ours."""
+    """How long and how fast, by the Trainer's own names; `pairs_per_step`, `tokens_per_micro_batch`,
+    `shared_prefix` and `reference_store` are ours."""
 
     pairs_per_step: int = 32
     per_device_train_batch_size: int = 1
+    tokens_per_micro_batch: int | None = None
     per_device_eval_batch_size: int = 2
     num_train_epochs: float = 1.0
     max_steps: int = -1
@@ -176,7 +178,7 @@ class Trainer:
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     bf16: bool = True
-    gradient_checkpointing: bool = True
+    gradient_checkpointing: Any = True  # or false, or auto
     shared_prefix: bool = True
     reference_store: bool = True
     seed: int = 42
@@ -200,20 +202,34 @@ class Trainer:
         for key in ("logging_steps", "eval_steps", "save_steps", "save_total_limit", "ddp_timeout"):
             above(f"trainer.{key}", getattr(self, key), 0)
         above("trainer.learning_rate", self.learning_rate, 0)
+        one_of("trainer.gradient_checkpointing", str(self.gradient_checkpointing), ("True", "False", "auto"))
         one_of("trainer.eval_strategy", self.eval_strategy, ("no", "steps", "epoch"))
         if self.max_steps == 0 or self.max_steps < -1:
             raise ConfigError(
                 f"trainer.max_steps={self.max_steps} trains nothing; use -1 for whole epochs, or 1 and more"
             )
+        self._check_budget()
         self.accumulation(world_size=1)
 
+    def _check_budget(self) -> None:
+        if self.tokens_per_micro_batch is None:
+            return
+        above("trainer.tokens_per_micro_batch", self.tokens_per_micro_batch, 0)
+        if not self.shared_prefix:
+            raise ConfigError(
+                f"trainer.tokens_per_micro_batch={self.tokens_per_micro_batch} counts tokens of rows without "
+                "padding, and trainer.shared_prefix=false pads them; leave one of the two away"
+            )
+
     def accumulation(self, world_size: int) -> int:
-        """Forward passes per optimizer step on each of `world_size` devices.
+        """Forward passes per optimizer step on each of `world_size` devices; with a budget of tokens, the
+        most there may be.
 
         Raises:
             ConfigError: the step cannot be split evenly.
         """
-        at_once = self.per_device_train_batch_size * world_size
+        each = 1 if self.tokens_per_micro_batch else self.per_device_train_batch_size
+        at_once = each * world_size
         passes, left = divmod(self.pairs_per_step, at_once)
         if left or not passes:
             low = max(passes, 1) * at_once

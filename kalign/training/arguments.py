@@ -58,6 +58,8 @@ def shared(recipe: Recipe, run: Run) -> dict[str, Any]:
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     accumulation = recipe.trainer.accumulation(world_size)
     del settings["pairs_per_step"], settings["shared_prefix"], settings["reference_store"]
+    del settings["tokens_per_micro_batch"]
+    settings["gradient_checkpointing"] = bool(recipe.trainer.gradient_checkpointing)  # auto: may be given up
     del settings["save_total_limit"]  # transformers would drop the old checkpoint before the new is sealed
     if world_size == 1 and torch.cuda.device_count() > 1:
         raise ConfigError(
@@ -135,6 +137,16 @@ def require_divided(distributed: str) -> None:
                 f"the launch asks for {kind} and Accelerate made {distributed} of it, where every process "
                 "holds the whole model; start it on GPUs, or use launch=ddp"
             )
+
+
+def require_no_deepspeed(setting: str) -> None:
+    """Refuse a setting that DeepSpeed, which counts micro-batches itself, was never tried with.
+
+    Raises:
+        ConfigError: the launch asks for DeepSpeed.
+    """
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
+        raise ConfigError(f"{setting} was not tried with DeepSpeed; leave it away, or use launch=fsdp2")
 
 
 def _tracker(recipe: Recipe, run: Run) -> str:

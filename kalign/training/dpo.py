@@ -29,15 +29,18 @@ from kalign.runs import Run
 from kalign.training import (
     adapters,
     arguments,
+    checkpointing,
     checkpoints,
     guards,
     inputs,
     limits,
+    micro_batches,
     references,
     report,
     results,
 )
 from kalign.training import ranks as waiting
+from kalign.training.planning.plan import steps_of
 from kalign.training.results import Look
 from kalign.training.steady import Steady
 from kalign.training.trainer import Epochs, PairTrainer, StepOrder, Unlogged
@@ -97,6 +100,8 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
         waiting.wait()
         _describe(recipe, trainer, resumed, console)
         _refer(recipe, run, trainer, located, console)
+        if recipe.trainer.gradient_checkpointing == "auto":
+            console.print(checkpointing.settle(recipe, trainer, located).sentence(), soft_wrap=True)
         learn(trainer, resumed, notice)
         if trainer.divided:
             before, after = looks_together(recipe, run, trainer, chat, pairs)
@@ -174,6 +179,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
     train = Dataset(pyarrow.parquet.read_table(run.pairs / "train.parquet"))
     held = Dataset(pyarrow.parquet.read_table(run.pairs / "eval.parquet"))
     order = StepOrder(len(train), pairs_per_step=recipe.trainer.pairs_per_step, seed=recipe.trainer.seed)
+    plan = _plan(recipe, args, train, order)
     model = loading.load_model(recipe.model, located, recipe.adapter.quantization, device=args.device)
     try:
         trainer = PairTrainer(
@@ -198,6 +204,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
             ],
             order=order,
             share_prefix=recipe.trainer.shared_prefix,
+            plan=plan,
         )
     except ValueError as wrong:
         if "Target modules" in str(wrong):
@@ -206,6 +213,11 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
                 "name the projections its class has"
             ) from wrong
         raise
+    if plan and trainer.stock_because:
+        raise ConfigError(
+            f"trainer.tokens_per_micro_batch={plan.budget} counts tokens of rows without padding, and pairs "
+            f"cannot share rows here: {trainer.stock_because}; use trainer.per_device_train_batch_size"
+        )
     arguments.require_divided(trainer.accelerator.distributed_type.value)
     adapters.require_language_only(trainer.model, recipe.adapter.target_modules)
     trainer.remove_callback(ProgressCallback)
@@ -215,6 +227,21 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
     )  # float32 weights and Adam's two moments
     runs.require_space(run.path, checkpoint_bytes * (recipe.trainer.save_total_limit + 1))
     return trainer
+
+
+def _plan(recipe: Recipe, args: DPOConfig, train: Dataset, order: StepOrder) -> micro_batches.Plan | None:
+    """How the steps are dealt into micro-batches, if by their tokens; the Trainer is told how many."""
+    budget = recipe.trainer.tokens_per_micro_batch
+    if budget is None:
+        return None
+    arguments.require_no_deepspeed("trainer.tokens_per_micro_batch")
+    steps = steps_of(recipe, len(train))
+    assert steps is not None
+    plan = micro_batches.planned(
+        train.to_list(), order, steps=steps, budget=budget, ranks=PartialState().num_processes
+    )
+    args.gradient_accumulation_steps = plan.micro_batches
+    return plan
 
 
 def resume_point(run: Run, ranks: PartialState, console: Console) -> Path | None:
@@ -249,5 +276,11 @@ def _describe(recipe: Recipe, trainer: PairTrainer, resumed: Path | None, consol
         + (f"; going on from {resumed}" if resumed else ""),
         soft_wrap=True,
     )
+    if trainer.plan is not None:
+        console.print(trainer.plan.sentence(), soft_wrap=True)
+    if trainer.fused is None:
+        console.print("Adapted layers run PEFT's own forward: DeepSpeed is on", soft_wrap=True)
+    elif said := trainer.fused.sentence():
+        console.print(said, soft_wrap=True)
     if trainer.stock_because is not None:
         console.print(f"Every prompt is run twice, in TRL's way: {trainer.stock_because}", soft_wrap=True)

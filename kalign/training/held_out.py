@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from kalign.data.build import Pair
 from kalign.models.answers import equally_long, greedy
 from kalign.statistics import Estimate, mean, wilson
+from kalign.training.references.scoring import Scorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,29 +27,19 @@ class Scores:
     rejected_logps: list[float]
 
 
-def scores(
-    model: PeftModel, pairs: Sequence[Pair], *, pad: int, batch: int, adapter: bool, autocast: Any
-) -> Scores:
+def scores(scorer: Scorer, pairs: Sequence[Pair], *, batch: int, adapter: bool) -> Scores:
     """Score every pair with the adapter, or with the base alone.
 
     Args:
-        pad: id that fills the shorter rows.
+        scorer: the trainer's own way, so each prompt is run once where that is exact.
         batch: pairs scored at once.
-        autocast: a function that gives the context of the trainer's precision.
     """
-    chosen: list[float] = []
-    rejected: list[float] = []
+    found: list[tuple[float, float]] = []
     name = "with adapter" if adapter else "base"
-    with _inference(model, adapter), autocast():
-        for start in tqdm(range(0, len(pairs), batch), desc=f"scoring held-out pairs, {name}", leave=False):
-            some = pairs[start : start + batch]
-            rows = [(pair.prompt_ids, pair.chosen_ids) for pair in some] + [
-                (pair.prompt_ids, pair.rejected_ids) for pair in some
-            ]
-            scored = answer_logps(model, rows, pad=pad).tolist()
-            chosen += scored[: len(some)]
-            rejected += scored[len(some) :]
-    return Scores(chosen_logps=chosen, rejected_logps=rejected)
+    for start in tqdm(range(0, len(pairs), batch), desc=f"scoring held-out pairs, {name}", leave=False):
+        some = [pair.columns() for pair in pairs[start : start + batch]]
+        found += [scored.sums(ld_alpha=None) for scored in scorer.logps(some, adapter=adapter)]
+    return Scores(chosen_logps=[one for one, _ in found], rejected_logps=[other for _, other in found])
 
 
 def logps(

@@ -33,8 +33,9 @@ def explained(run: Run) -> Iterator[None]:
         yield
     except (torch.OutOfMemoryError, MemoryError) as wrong:
         raise ResourceError(
-            "memory is not enough for one micro-batch; lower trainer.per_device_train_batch_size or "
-            "data.max_length, or set trainer.gradient_checkpointing=true or adapter=qlora"
+            "memory is not enough for one micro-batch; lower trainer.per_device_train_batch_size (or "
+            "trainer.tokens_per_micro_batch) or data.max_length, or set trainer.gradient_checkpointing=true "
+            "or adapter=qlora"
         ) from wrong
     except OSError as wrong:
         files.raise_if_full(wrong, run.path)

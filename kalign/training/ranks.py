@@ -1,5 +1,6 @@
 """How the processes of a training meet: what one does alone may take hours, what all do together may not."""
 
+import os
 import time
 from datetime import timedelta
 from typing import Any
@@ -40,11 +41,21 @@ def told(here: Any) -> Any:
 
 def anywhere(here: bool) -> bool:
     """Whether it is so on any process; each gets the same answer."""
+    return bool(most(int(here)))
+
+
+def most(here: int) -> int:
+    """The largest number that any process has; each gets the same answer."""
     if not dist.is_initialized():
         return here
-    told = torch.tensor([int(here)], device=PartialState().device)
+    told = torch.tensor([here], device=PartialState().device)
     dist.all_reduce(told, op=dist.ReduceOp.MAX)
-    return bool(told.item())
+    return int(told.item())
+
+
+def on_this_machine() -> int:
+    """How many processes of this training share this machine's memory, as their launcher says."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 class StopWhenAsked(TrainerCallback):

@@ -17,7 +17,7 @@ from kalign.data.build import Pair, Pairs
 from kalign.models.chat import Chat
 from kalign.records import text
 from kalign.runs import Run
-from kalign.training import behaviour, divided, held_out, inputs, report, written
+from kalign.training import behaviour, divided, held_out, inputs, references, report, written
 from kalign.training.behaviour import HeldOutPrompt
 from kalign.training.held_out import Scores
 from kalign.training.trainer import PairTrainer
@@ -57,14 +57,7 @@ def look(recipe: Recipe, trainer: PairTrainer, chat: Chat, held: Sequence[Pair],
             together=trainer.divided,
         )
 
-    scored = held_out.scores(
-        model,
-        held,
-        pad=int(chat.tokenizer.pad_token_id),
-        batch=batch,
-        adapter=adapter,
-        autocast=autocast,
-    )
+    scored = held_out.scores(references.of_trainer(trainer), held, batch=batch, adapter=adapter)
     asked = _asked(recipe)
     return Look(
         scores=scored,

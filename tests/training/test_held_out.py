@@ -1,32 +1,50 @@
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
-from trl.trainer.utils import add_fused_lm_head
 
-from kalign.training import held_out
+from kalign.training import held_out, references
 from kalign.training.held_out import Scores
+from tests.training.shared_prefix import twins
 
 
-def test_the_log_prob_of_an_answer_is_the_sum_over_its_tokens_alone(small_model: Path) -> None:
-    """Against a plain softmax over the logits of each row by itself, without padding."""
-    model = AutoModelForCausalLM.from_pretrained(small_model, dtype=torch.float32)
-    rows = [
-        ([1, 4, 300, 5], [310, 320, 2]),
-        ([1, 4, 5], [400, 2]),
-        ([1, 4, 301, 302, 303, 5], [9, 10, 11, 2]),
-    ]
-    expected = []
-    for prompt, answer in rows:
-        with torch.no_grad():
-            logits = model(torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
-        expected.append(sum(logits[len(prompt) - 1 + n, token].item() for n, token in enumerate(answer)))
-    add_fused_lm_head(model)
-    with torch.no_grad():
-        scored = held_out.answer_logps(model, rows, pad=0).tolist()
-    assert scored == pytest.approx(expected, rel=1e-5)
+@dataclass
+class Row:
+    """A pair, as far as scoring reads it."""
+
+    ids: dict[str, list[int]]
+
+    def columns(self) -> dict[str, list[int]]:
+        return self.ids
+
+
+@pytest.mark.parametrize("share", [True, False], ids=["shared", "padded"])
+def test_the_log_prob_of_an_answer_is_the_sum_over_its_tokens_alone(share: bool, tmp_path: Path) -> None:
+    """Against a plain softmax over the logits of each row by itself, without padding or a shared prompt."""
+    made = twins.trainer(twins.model_of("qwen3"), tmp_path, share=share)
+    pairs: list[Any] = [Row(ids) for ids in twins.examples()]
+    embeddings, run = made.model.get_base_model().get_input_embeddings(), []
+    hook = embeddings.register_forward_pre_hook(lambda _, given: run.append(given[0].numel()))
+    scored = {
+        adapter: held_out.scores(references.of_trainer(made), pairs, batch=2, adapter=adapter)
+        for adapter in (True, False)
+    }
+    hook.remove()
+    assert (sum(run) == 2 * twins.tokens(twins.examples())) == share
+    for adapter, found in scored.items():
+        for answer, sums in (("chosen_ids", found.chosen_logps), ("rejected_ids", found.rejected_logps)):
+            expected = [summed(made.model, row.ids["prompt_ids"], row.ids[answer], adapter) for row in pairs]
+            assert sums == pytest.approx(expected, rel=1e-5)
+    assert scored[True] != scored[False]
+
+
+def summed(model: Any, prompt: list[int], answer: list[int], adapter: bool) -> float:
+    with torch.no_grad(), nullcontext() if adapter else model.disable_adapter():
+        logits = model(input_ids=torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
+    return float(sum(logits[len(prompt) - 1 + n, token] for n, token in enumerate(answer)))
 
 
 def test_the_comparison_counts_what_gained_more() -> None:

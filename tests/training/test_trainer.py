@@ -188,6 +188,7 @@ def test_inputs_of_adapters_are_not_copied_and_no_bit_of_the_loss_changes(
     layers = [module for module in made.model.modules() if isinstance(module, BaseTunerLayer)]
     for layer in layers:
         torch.nn.init.normal_(layer.lora_B["default"].weight)
+        del layer.forward  # of kalign, which calls no module within
     seen: dict[bool, set[torch.dtype]] = {False: set(), True: set()}
     results = []
     assert all(layer.cast_input_dtype_enabled is False for layer in layers)

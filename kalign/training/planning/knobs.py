@@ -71,13 +71,13 @@ def spare(load: Load, limit_bytes: int) -> str | None:
 
 
 def _all(load: Load) -> Iterator[Change]:
-    if not load.gradient_checkpointing:
+    if not load.gradient_checkpointing or load.checkpoint_every > 1:
         yield Change(
             words="trainer.gradient_checkpointing=true",
-            parts={"gradient_checkpointing": True},
+            parts={"gradient_checkpointing": True, "checkpoint_every": 1},
             note="computes activations twice",
         )
-    if load.pairs_at_once > 1:
+    if load.pairs_at_once > 1 and load.row_tokens is None:
         yield Change(
             words="trainer.per_device_train_batch_size=1",
             parts={"pairs_at_once": 1},

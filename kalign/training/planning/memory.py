@@ -24,6 +24,7 @@ OPTIMIZER_BYTES = {
     "sgd": 0,
 }
 HEAD_TOKENS, HEAD_WORDS = 4096, 32768  # the tile in which TRL 1.16's head computes logits
+CHECKPOINTED = (0, 4, 2, 1)  # what `auto` tries: no layer is recomputed, one of 4, one of 2, each
 CONTEXT_BYTES = 1 * GIB  # CUDA context, cuBLAS and NCCL workspaces: assumed, not measured
 RESERVE_SHARE = 0.05  # of everything else, for fragmentation
 
@@ -56,11 +57,19 @@ class Load:
     pairs_scored_at_once: int  # held-out ones, without a gradient
     longest: int  # tokens of prompt and longer answer in the longest pair
     scored: int  # tokens of the longest pair's answer
+    checkpoint_every: int = 1  # with gradient_checkpointing: one layer of so many
+    row_tokens: int | None = None  # of the largest micro-batch, where a budget or the pairs themselves tell
 
     @property
     def tokens(self) -> int:
-        """Tokens of the largest micro-batch: both answers of each pair, padded to the longest."""
-        return 2 * self.pairs_at_once * self.longest
+        """Tokens of the largest micro-batch; where it is not told, both answers of each pair, padded to the
+        longest."""
+        return 2 * self.pairs_at_once * self.longest if self.row_tokens is None else self.row_tokens
+
+    @property
+    def scored_at_once(self) -> int:
+        """Answer tokens of the largest micro-batch, at most."""
+        return min(2 * self.pairs_at_once * self.scored, self.tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +83,6 @@ class Term:
 
 def account(load: Load) -> list[Term]:
     """Every term of the memory of one rank; their sum is what it needs."""
-    checkpointing = load.gradient_checkpointing
     terms = [
         Term(name="frozen weights", bytes=weights_bytes(load), how=_how_weights(load)),
         Term(
@@ -91,14 +99,12 @@ def account(load: Load) -> list[Term]:
         Term(
             name="activations",
             bytes=activation_bytes(load),
-            how=f"{load.tokens:,} tokens, "
-            + ("each layer's input, and one layer recomputed" if checkpointing else "all layers kept"),
+            how=f"{load.tokens:,} tokens, " + _how_activations(load),
         ),
         Term(
             name="log-prob head",
-            bytes=head_bytes(load, load.pairs_at_once),
-            how=f"a tile of logits, and hidden states of {2 * load.pairs_at_once * load.scored:,} answer "
-            "tokens",
+            bytes=head_bytes(load, load.scored_at_once),
+            how=f"a tile of logits, and hidden states of {load.scored_at_once:,} answer tokens",
         ),
         Term(
             name="reference pass",
@@ -120,6 +126,17 @@ def account(load: Load) -> list[Term]:
 def total(load: Load) -> int:
     """Bytes that one rank needs."""
     return sum(term.bytes for term in account(load))
+
+
+def recomputing(load: Load, every: int) -> Load:
+    """The load when one layer of `every` is recomputed; none with 0."""
+    return changed(load, gradient_checkpointing=every > 0, checkpoint_every=every or 1)
+
+
+def least_recomputed(load: Load, limit_bytes: int) -> Load:
+    """The load that fits and recomputes least; if none fits, the one that recomputes every layer."""
+    loads = [recomputing(load, every) for every in CHECKPOINTED]
+    return next((one for one in loads if total(one) <= limit_bytes), loads[-1])
 
 
 def weights_bytes(load: Load) -> int:
@@ -163,33 +180,34 @@ def layer_bytes_per_token(load: Load, *, trained: bool) -> int:
 def activation_bytes(load: Load) -> int:
     """Bytes kept between the forward and the backward pass of the largest micro-batch."""
     layer = load.tokens * layer_bytes_per_token(load, trained=True)
-    if load.gradient_checkpointing:
-        return load.shape.layers * load.tokens * load.value_bytes * load.shape.hidden + layer
-    return load.shape.layers * layer
+    if not load.gradient_checkpointing:
+        return load.shape.layers * layer
+    recomputed = -(-load.shape.layers // load.checkpoint_every)
+    inputs = recomputed * load.tokens * load.value_bytes * load.shape.hidden
+    return inputs + (load.shape.layers - recomputed) * layer + layer
 
 
 def evaluation_bytes(load: Load) -> int:
     """Bytes that scoring held-out pairs needs beyond what a step of training holds at its peak."""
     tokens = 2 * load.pairs_scored_at_once * load.longest
     scoring = tokens * layer_bytes_per_token(load, trained=False) + head_bytes(
-        load, load.pairs_scored_at_once
+        load, 2 * load.pairs_scored_at_once * load.scored
     )
     training = (
         activation_bytes(load)
-        + head_bytes(load, load.pairs_at_once)
+        + head_bytes(load, load.scored_at_once)
         + load.tokens * layer_bytes_per_token(load, trained=False)
     )
     return max(0, scoring - training)
 
 
-def head_bytes(load: Load, pairs: int) -> int:
-    """Bytes of TRL 1.16's log-prob head on CUDA: one tile of logits, and for each answer token the hidden
-    state, and its gradient in float32.
+def head_bytes(load: Load, scored: int) -> int:
+    """Bytes of TRL 1.16's log-prob head on CUDA: one tile of logits, and for each of `scored` answer tokens
+    the hidden state, and its gradient in float32.
 
     Source:
         trl 1.16, kernels/chunked_logprob.py: the logits of a vocabulary are never held at once.
     """
-    scored = 2 * pairs * load.scored
     tile = min(scored, HEAD_TOKENS) * min(load.shape.vocabulary, HEAD_WORDS) * load.value_bytes
     return tile + scored * load.shape.hidden * (load.value_bytes + 4)
 
@@ -217,6 +235,14 @@ def _how_weights(load: Load) -> str:
             f"{shape.parameters - kept:,} in 4 bits ({scales}), {kept:,} in {load.weight_bytes} bytes{over}"
         )
     return f"{shape.parameters:,} in {load.weight_bytes} bytes{over}"
+
+
+def _how_activations(load: Load) -> str:
+    if not load.gradient_checkpointing:
+        return "all layers kept"
+    if load.checkpoint_every == 1:
+        return "each layer's input, and one layer recomputed"
+    return f"one layer of {load.checkpoint_every} recomputed, the others kept"
 
 
 def _how_workspace(load: Load) -> str:

@@ -53,9 +53,12 @@ def plan(recipe: Recipe, words: Words) -> dict[str, Any]:
     del lora["quantization"]
     adapter = shapes.adapted(config, lora)
     counted = pairs.counted(recipe, located)
+    limit = round(words.memory * GIB)
     load = load_of(recipe, profile, shape, adapter, counted)
+    if recipe.trainer.gradient_checkpointing == "auto":
+        load = memory.least_recomputed(load, limit)
     terms = memory.account(load)
-    needed, limit = memory.total(load), round(words.memory * GIB)
+    needed = memory.total(load)
     steps = steps_of(recipe, counted.train)
     settings = dataclasses.asdict(recipe)
     return {
@@ -104,7 +107,7 @@ def load_of(
             f"trainer.optim={recipe.trainer.optim} is none whose memory a plan knows; it knows "
             f"{', '.join(memory.OPTIMIZER_BYTES)}"
         )
-    ranks = profile.ranks
+    ranks, budget = profile.ranks, recipe.trainer.tokens_per_micro_batch
     return Load(
         shape=shape,
         adapter=adapter,
@@ -119,12 +122,13 @@ def load_of(
         weight_bytes=DTYPE_BYTES[recipe.model.dtype],
         value_bytes=2 if recipe.trainer.bf16 else DTYPE_BYTES[recipe.model.dtype],
         dropout=recipe.adapter.lora_dropout > 0,
-        gradient_checkpointing=recipe.trainer.gradient_checkpointing,
+        gradient_checkpointing=bool(recipe.trainer.gradient_checkpointing),
         optim=recipe.trainer.optim,
         pairs_at_once=recipe.trainer.per_device_train_batch_size,
         pairs_scored_at_once=recipe.trainer.per_device_eval_batch_size,
         longest=counted.longest,
         scored=counted.scored,
+        row_tokens=None if budget is None else max(budget, counted.longest + counted.scored),
     )
 
 

@@ -15,6 +15,7 @@ SAME = (
     ("trainer", "bf16"),
     ("trainer", "gradient_checkpointing"),
     ("trainer", "per_device_train_batch_size"),
+    ("trainer", "tokens_per_micro_batch"),
     ("data", "path"),
     ("data", "max_length"),
 )

@@ -5,8 +5,8 @@ learning rates, seeds, losses, betas, epochs and output folders find them again;
 tokens never do.
 """
 
-from kalign.training.references.attach import Used, use
+from kalign.training.references.attach import Used, of_trainer, use
 from kalign.training.references.scoring import Scorer
 from kalign.training.references.store import Logps, Store, identity, of_run
 
-__all__ = ["Logps", "Scorer", "Store", "Used", "identity", "of_run", "use"]
+__all__ = ["Logps", "Scorer", "Store", "Used", "identity", "of_run", "of_trainer", "use"]

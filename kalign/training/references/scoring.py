@@ -1,4 +1,4 @@
-"""Scoring pairs with the frozen base, many at once, without gradients."""
+"""Scoring pairs, many at once, without gradients: with the frozen base, or with its adapter."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,7 +18,7 @@ class Scorer:
     """A model, and how to ask it for the log-probs of pairs.
 
     Args:
-        model: its adapter, if it has one, is put aside while it is asked.
+        model: its adapter, if it has one, is put aside while the base is asked.
         collate: from pairs to what the model takes.
         autocast: gives the context of the trainer's precision.
         shared: whether the model runs each prompt once.
@@ -45,14 +45,14 @@ class Scorer:
         )
         return 2 * len(pairs) * longest
 
-    def logps(self, pairs: Sequence[Pair]) -> list[Logps]:
-        """The log-probs of pairs that are run at once."""
+    def logps(self, pairs: Sequence[Pair], *, adapter: bool = False) -> list[Logps]:
+        """The log-probs of pairs that are run at once, under the base alone, or with its adapter."""
         batch = self.collate([dict(pair) for pair in pairs])
         labels = batch["input_ids"].masked_fill(batch.pop("completion_mask") == 0, -100)
         given = {name: value.to(self.device) for name, value in {**batch, "labels": labels}.items()}
         if self.shared:
             given["head_outputs"] = ()
-        with torch.no_grad(), self._base_alone(), self.autocast():
+        with torch.no_grad(), self._scoring(adapter), self.autocast():
             rows = self.model(**given, fused_lm_head=True, use_cache=False).log_probs.float().cpu().numpy()
         found = []
         for number, pair in enumerate(pairs):
@@ -76,12 +76,13 @@ class Scorer:
         return made
 
     @contextmanager
-    def _base_alone(self) -> Iterator[None]:
-        """Evaluation mode without the adapter; both are put back."""
+    def _scoring(self, adapter: bool) -> Iterator[None]:
+        """Evaluation mode, with the adapter or without; both are put back."""
         training = self.model.training
         self.model.eval()
         try:
-            with self.model.disable_adapter() if isinstance(self.model, PeftModel) else nullcontext():
+            aside = isinstance(self.model, PeftModel) and not adapter
+            with self.model.disable_adapter() if aside else nullcontext():
                 yield
         finally:
             self.model.train(training)

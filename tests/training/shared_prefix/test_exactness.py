@@ -32,7 +32,7 @@ ROWS = examples()
 def both(name: str, out: Path, **options: Any) -> Both:
     """Shared, and as TRL does it."""
     ours = trainer(model_of(name), out, share=True, **options)
-    theirs = trainer(model_of(name), out, share=False, **options)
+    theirs = trainer(model_of(name), out, share=False, fuse=False, **options)
     assert ours.stock_because is None and theirs.stock_because is not None
     return ours, theirs
 

@@ -14,6 +14,7 @@ from trl import DPOConfig
 
 from kalign.config.model import PROJECTIONS
 from kalign.models import loading, twins
+from kalign.training.micro_batches import Plan
 from kalign.training.trainer import Epochs, PairTrainer, StepOrder
 
 FAMILIES = ("exaone", "ax", "kanana", "qwen", "gemma", "llama")
@@ -67,11 +68,20 @@ def model_of(name: str) -> PreTrainedModel:
 
 
 def trainer(
-    model: PreTrainedModel, out: Path, *, share: bool, checkpointing: bool = False, **options: Any
+    model: PreTrainedModel,
+    out: Path,
+    *,
+    share: bool,
+    checkpointing: bool = False,
+    data: Dataset | None = None,
+    order: StepOrder | None = None,
+    plan: Plan | None = None,
+    fuse: bool = True,
+    **options: Any,
 ) -> PairTrainer:
     """A trainer whose adapter is not zero, so that policy and reference differ; the same for every call."""
-    rows = examples()
-    order = StepOrder(len(rows), pairs_per_step=4, seed=1)
+    data = data or Dataset.from_list(examples())
+    order = order or StepOrder(len(data), pairs_per_step=4, seed=1)
     settings: dict[str, Any] = {
         "per_device_train_batch_size": 2,
         "gradient_accumulation_steps": 2,
@@ -92,13 +102,15 @@ def trainer(
             disable_tqdm=True,
             **settings | options,
         ),
-        train_dataset=Dataset.from_list(rows),
-        eval_dataset=Dataset.from_list(rows),
+        train_dataset=data,
+        eval_dataset=data,
         processing_class=AutoTokenizer.from_pretrained(loading.BUNDLED / "tiny"),
         peft_config=LoraConfig(r=4, target_modules=LANGUAGE, task_type="CAUSAL_LM"),
         callbacks=[Epochs(order)],
         order=order,
         share_prefix=share,
+        plan=plan,
+        fuse=fuse,
     )
     torch.manual_seed(1)
     for weight in made.model.parameters():
