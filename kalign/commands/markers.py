@@ -1,13 +1,15 @@
 """Commands on cultural markers: tag a corpus, audit the tags, see where the culture goes, compare arms."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kalign.commands.command import Command, console, print_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from kalign.markers.tally import Tally
@@ -19,7 +21,9 @@ def tag(words: list[str], flags: argparse.Namespace) -> int:
 
     from kalign.config import Source
     from kalign.config import words as plain
+    from kalign.sweeps import arrays, slurm
 
+    options, words = slurm.taken(words)
     settings = {
         "data.path": None,
         "data.revision": None,
@@ -31,6 +35,12 @@ def tag(words: list[str], flags: argparse.Namespace) -> int:
         "tagger": "rules",
         "share": "1",
         "shard": None,
+        "shards": None,
+        "transport": "live",
+        "poll_seconds": "60",
+        "ray.actors": "2",
+        "ray.gpus": "0",
+        "ray.rows": "64",
         "out": None,
     }
     given = plain.read(words, settings=settings)
@@ -54,8 +64,17 @@ def tag(words: list[str], flags: argparse.Namespace) -> int:
     tagger = taggers.named(str(given["tagger"]))
     out = Path(given["out"]) if given["out"] else tagging.folder(corpus, tagger)
     shard = tagging.Shard.read(given["shard"]) if given["shard"] else None
-    with taggers.ready(tagger, out / "answers.sqlite"):
-        path = tagging.tag(corpus, tagger, out, shard)
+    jobs = arrays.taken(options, int(plain.number("shards", given["shards"])) if given["shards"] else None)
+    if jobs is not None:
+        if shard is not None:
+            raise ConfigError("shards=N queues every part; leave shard= away")
+        if code := _queued(words, out, jobs, options or {}):
+            return code
+    actors = {key: plain.number(f"ray.{key}", given[f"ray.{key}"]) for key in ("actors", "gpus", "rows")}
+    poll = plain.number("poll_seconds", given["poll_seconds"])
+    transport = taggers.transport(str(given["transport"]), tagger, out, poll, actors)
+    with taggers.ready(tagger, out, shard, transport):
+        path = taggers.until_settled(tagger, lambda: tagging.tag(corpus, tagger, out, shard))
     if path is None:
         console(flags).print(
             f"Shard {given['shard']} is done; the same command without shard= joins them all"
@@ -76,6 +95,22 @@ def tag(words: list[str], flags: argparse.Namespace) -> int:
             }
         )
     return 0
+
+
+def _queued(words: Sequence[str], out: "Path", jobs: int, options: Mapping[str, Any]) -> int:
+    """Tag the parts as jobs of a Slurm array; 0 once all are there, and can be joined."""
+    from kalign.markers import tagging
+    from kalign.sweeps import arrays
+
+    kept = [word for word in words if not word.startswith(("shards=", "out="))]
+    each = [["tag", *kept, f"out={out.absolute()}", f"shard={number}/{jobs}"] for number in range(jobs)]
+    array = arrays.Array(
+        name=f"kalign-{out.absolute().name}-{jobs}",
+        words=each,
+        done=lambda number: tagging.is_done(out, tagging.Shard(number=number, of=jobs)),
+        folder=out / "jobs",
+    )
+    return arrays.run(array, options)
 
 
 def _say_tags(screen: "Console", counted: "Tally") -> None:
@@ -112,7 +147,7 @@ def funnel(words: list[str], flags: argparse.Namespace) -> int:
     datasets = counting.read(Path(given["stages"]))
     tagger = taggers.named(str(given["tagger"]))
     out = Path(str(given["out"]))
-    with taggers.ready(tagger, out / "answers.sqlite"):
+    with taggers.ready(tagger, out):
         tallies = counting.tagged(datasets, tagger, out)
     told = counting.document(tallies)
     files.write_json(out / "funnel.json", told)
@@ -218,12 +253,14 @@ COMMANDS: Mapping[str, Command] = {
         summary="tag what culture each text of a data set holds",
         example="kalign tag data.path=my.jsonl tagger=rules out=tags",
         words="data.path=DATA [tagger=rules] [data.columns.text=prompt] [stage=alignment] [share=1] "
-        "[shard=K/N] [out=DIR]",
+        "[shard=K/N] [shards=N hydra/launcher=submitit_slurm] [transport=batch|ray] [out=DIR]",
         about_words="DATA is a file, a folder, pack:NAME or hub:OWNER/NAME (with data.revision, data.subset, "
         "data.split); data.columns.text holds a text or a list of messages; tagger is rules, local, or a "
         "provider such as openai:MODEL or mine.yaml. share reads a seeded part of the rows; shard=0/4 makes "
-        "a quarter of the parts, and the same command without it joins them. A command that was killed goes "
-        "on where it stopped.",
+        "a quarter of the parts, and the same command without it joins them; shards=4 does all as a Slurm "
+        "array, with hydra.launcher.KEY as for trainings. transport=batch asks a model by its vendor's "
+        "batches, transport=ray by ray.actors=2 actors with ray.gpus each. A killed command goes on where it "
+        "stopped.",
     ),
     "funnel": Command(
         run=funnel,

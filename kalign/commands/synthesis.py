@@ -25,11 +25,14 @@ def synth(words: list[str], flags: argparse.Namespace) -> int:
     written holds harmful text, is readable by the user alone, and is never shown here.
     """
     from kalign.config import words as plain
+    from kalign.sweeps import arrays, slurm
     from kalign.synthesis import pipeline
     from kalign.synthesis.work import part
 
+    options, words = slurm.taken(words)
     stage, rest = _stage(words)
-    own, settings = plain.taken(rest, out=Path, file=Path, rows=int)
+    own, settings = plain.taken(rest, out=Path, file=Path, rows=int, shards=int)
+    shards = arrays.taken(options, own.get("shards"))
     wanted = pipeline.Wanted(
         words=tuple(settings),
         stage=None if stage == REVIEW else stage,
@@ -42,8 +45,36 @@ def synth(words: list[str], flags: argparse.Namespace) -> int:
         return _review(wanted, own, flags)
     if flags.dry_run:
         return _dry_run(pipeline.plan(wanted), flags)
+    if shards is not None and (code := _queued(wanted, shards, options or {})):
+        return code
     _show(pipeline.run(wanted), flags)
     return 0
+
+
+def _queued(wanted: "Wanted", shards: int, options: Mapping[str, Any]) -> int:
+    """Do the shards as jobs of a Slurm array; 0 once all are done, and can be joined.
+
+    Raises:
+        ConfigError: a stage or a shard is asked for too, or Slurm takes no job.
+    """
+    from kalign.sweeps import arrays
+    from kalign.synthesis import pipeline
+
+    if wanted.stage or wanted.shard[1] > 1 or wanted.offline:
+        raise ConfigError("shards=N does every stage of every shard; leave STAGE, --shard and --offline away")
+    asked = pipeline.plan(wanted)
+    pipeline.prepare(asked)
+    words = [*wanted.words, f"out={asked.folder.path.absolute()}"]
+    accepted = [word for key in wanted.accept_change for word in ("--accept-change", key)]
+    return arrays.run(
+        arrays.Array(
+            name=f"kalign-{asked.folder.path.absolute().name}-{shards}",
+            words=[["synth", *words, "--shard", f"{which}/{shards}", *accepted] for which in range(shards)],
+            done=lambda which: pipeline.is_done(asked, which, shards),
+            folder=asked.folder.jobs,
+        ),
+        options,
+    )
 
 
 def _stage(words: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -176,11 +207,13 @@ COMMANDS: Mapping[str, Command] = {
         run=synth,
         summary="make preference triplets from a culture pack, against a target model",
         example="kalign synth pipeline=ko_dpo target=qwen size=10000",
-        words="[STAGE] [pipeline=NAME] [target=MODEL] [size=N] [providers=local] [out=DIR] [KEY=VALUE ...]",
+        words="[STAGE] [pipeline=NAME] [target=MODEL] [size=N] [providers=local] [transport=batch] [out=DIR] "
+        "[shards=N hydra/launcher=submitit_slurm] [KEY=VALUE ...]",
         about_words="STAGE is seeds, attack, respond, judge, triplets (each reads the file before it and "
         "writes its own; a file of yours in its place is used), or review (out=DIR file=FILE.jsonl rows=N "
-        "writes a sample for people; without rows their answers are read). Keys are those of conf/pipeline "
-        "and, as judge.KEY, of conf/judge.",
+        "writes a sample for people; without rows their answers are read). transport=batch asks by vendors' "
+        "batches. shards=N does N parts as a Slurm array, with hydra.launcher.KEY as for trainings, waits, "
+        "and joins them. Keys are those of conf/pipeline and, as judge.KEY, of conf/judge.",
         flags={
             "--dry-run": {"action": "store_true", "help": "calls, tokens and cost at most; sends nothing"},
             "--shard": {

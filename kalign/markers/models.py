@@ -1,22 +1,24 @@
 """The tagger by a model behind an endpoint: one JSON object a text, asked for once more where it is none."""
 
+import contextlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, TypeVar
 
 from kalign import providers
 from kalign.data.tags import LISTS, Tags
 from kalign.markers import schema
 from kalign.markers.tagger import Tagged
 from kalign.providers import Answer, Engine, Provider, Request, Sampling, Status, local
+from kalign.providers.deferred import Deferred, Transport
 from kalign.records import Message
 
+T = TypeVar("T")
 LONGEST = 24_000  # characters; a longer text is not sent
 RETRIES = 1
 REFUSED = (Status.REFUSED, Status.BLOCKED)
@@ -28,13 +30,14 @@ class Model:
     """Tags a text by asking a model; what cannot be read is `unparsed`, never taken for no culture."""
 
     def __init__(self, provider: Provider) -> None:
-        self._chosen = provider
+        self.chosen = provider
         self.provider = local.identified(provider)
         self.schema = schema.load()
         self.name = f"{self.provider.name}:{self.provider.model}"
         revision = self.provider.revision
         self.version = f"{self.schema.version}+{revision[:12] if revision else 'unknown'}"
         self._engine: Engine | None = None
+        self._deferred: Deferred | None = None
 
     @cached_property
     def prompt(self) -> str:
@@ -67,17 +70,37 @@ class Model:
             "additionalProperties": False,
         }
 
-    @contextmanager
-    def asking(self, ledger: Path) -> Iterator[None]:
-        """Start what must run, and keep every answer in `ledger`: nothing is asked, or paid for, twice."""
-        with local.started([self._chosen]) as [reached], Engine(ledger) as self._engine:
+    @contextlib.contextmanager
+    def asking(
+        self, ledger: Path, others: Sequence[Path] = (), transport: Transport | None = None
+    ) -> Iterator[None]:
+        """Start what must run, and keep every answer in `ledger`, with those of `others`: nothing is asked,
+        or paid for, twice.
+
+        Args:
+            transport: how requests go, if they are not sent one by one.
+        """
+        with contextlib.ExitStack() as running:
+            reached = self.provider
+            if transport is None or not transport.takes(reached):
+                [reached] = running.enter_context(local.started([self.chosen]))
+            self._engine = running.enter_context(Engine(ledger))
+            self._engine.ledger.merge(others)
             self._reached = reached
+            if transport is not None:
+                running.callback(transport.close)
+                self._deferred = Deferred(transport, self._engine)
             yield
+
+    def until_settled(self, work: Callable[[], T]) -> T:
+        """What `work` returns once every answer that it needs is there."""
+        return work() if self._deferred is None else self._deferred.until_settled(work)
 
     def __call__(self, texts: Sequence[str]) -> list[Tagged]:
         """The tags of each text, in order.
 
         Raises:
+            Waiting: answers are to come by another transport, and not there yet.
             Interrupted: the model is not available any more; what it answered is kept.
             ProviderError: a key, a quota or the model's name is not accepted.
         """
@@ -97,7 +120,7 @@ class Model:
     def _answers(self, texts: Sequence[str], attempt: int) -> list[Answer]:
         assert self._engine is not None, "ask within `asking`"
         system = Message(role="system", content=self.prompt)
-        requests = (
+        requests = [
             Request(
                 provider=self._reached,
                 messages=(system, Message(role="user", content=text or " ")),
@@ -107,7 +130,9 @@ class Model:
                 about="tags",
             )
             for text in texts
-        )
+        ]
+        if self._deferred is not None:
+            self._deferred.require(requests)
         return list(self._engine.answers(requests, total=len(texts), label="tags"))
 
     def _read(self, answer: Answer) -> Tagged:

@@ -23,6 +23,7 @@ from kalign.errors import ConfigError, DataError, IntegrityError
 from kalign.markers import corpora, schema
 from kalign.markers.corpora import Corpus, Sample
 from kalign.markers.tagger import Tagged, Tagger
+from kalign.providers.deferred import Waiting
 
 PART_ROWS = 10_000
 LIST = pyarrow.list_(pyarrow.string())
@@ -75,6 +76,7 @@ def tag(corpus: Corpus, tagger: Tagger, out: Path, shard: Shard | None = None) -
         The path of tags.parquet; None after a shard.
 
     Raises:
+        Waiting: the tagger has asked for all it needs, and some of it is still to come.
         ConfigError: the corpus names nothing that can be read.
         DataError: a row is malformed.
         IntegrityError: the folder holds tags of something else.
@@ -86,13 +88,20 @@ def tag(corpus: Corpus, tagger: Tagger, out: Path, shard: Shard | None = None) -
         return whole
     wanted = shard or Shard()
     parts = []
+    waiting = False
     read = tqdm(corpora.samples(corpus), desc=f"tagging {corpus.name}", unit="row", leave=False)
     for number, batch in enumerate(corpora.batches(read, PART_ROWS)):
         part = out / "parts" / f"{number:06d}.parquet"
         parts.append(part)
         if number % wanted.of == wanted.number and not part.exists():
-            _write(part, _rows(corpus, batch, tagger))
+            try:
+                _write(part, _rows(corpus, batch, tagger))
+            except Waiting:
+                waiting = True
+    if waiting:
+        raise Waiting
     if shard is not None:
+        files.write_json(_done(out, shard), {"parts": len(parts)})
         return None
     if not parts:
         raise DataError(f"no row of {corpus.source.path} is left to tag; raise share={corpus.share}")
@@ -101,6 +110,15 @@ def tag(corpus: Corpus, tagger: Tagger, out: Path, shard: Shard | None = None) -
             writer.write_table(pyarrow.parquet.read_table(part, schema=SCHEMA))
     shutil.rmtree(out / "parts")
     return whole
+
+
+def is_done(out: Path, shard: Shard) -> bool:
+    """Whether a shard's parts are all there, or joined already."""
+    return (out / "tags.parquet").exists() or _done(out, shard).exists()
+
+
+def _done(out: Path, shard: Shard) -> Path:
+    return out / "parts" / f"{shard.number}-of-{shard.of}.json"
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The hard cap on what answers may cost: a request starts only if even its dearest answer fits under it."""
 
 import asyncio
+from collections.abc import Iterable, Iterator
 
 from kalign.errors import ConfigError
 from kalign.providers.reading import prompt_tokens
@@ -63,3 +64,13 @@ class Budget:
 def most(request: Request) -> float:
     """US dollars that one attempt can cost at most, rather too many; 0 where no price is known."""
     return request.provider.cost(prompt_tokens(request), request.most_tokens_out) or 0.0
+
+
+def within(left: float | None, requests: Iterable[Request], *, share: float = 1.0) -> Iterator[Request]:
+    """The requests whose dearest answers, at a share of the price, cost no more US dollars than are left."""
+    for request in requests:
+        if left is not None:
+            left -= share * most(request)
+            if left < 0:
+                return
+        yield request

@@ -99,7 +99,7 @@ class Ledger:
             places = ",".join("?" * len(some))
             with _plainly(self.path):
                 rows = self._reader.execute(f"SELECT {COLUMNS} FROM answer WHERE key IN ({places})", some)
-                answers = [_answer(row, wanted[row[0]]) for row in rows]
+                answers = [read_answer(row, wanted[row[0]]) for row in rows]
             found |= {answer.key: answer for answer in answers if unfinished or answer.final}
         return found
 
@@ -113,7 +113,7 @@ class Ledger:
         with _plainly(self.path), self._transaction():
             self._database.executemany(REPLACED, [(answer.key,) for answer in answers])
             self._database.executemany(
-                f"INSERT OR REPLACE INTO answer ({COLUMNS}) VALUES ({PLACES})", map(_row, answers)
+                f"INSERT OR REPLACE INTO answer ({COLUMNS}) VALUES ({PLACES})", map(written_answer, answers)
             )
             self._database.executemany(
                 "INSERT INTO spent VALUES (lower(hex(randomblob(16))), ?, ?, ?)",
@@ -234,7 +234,8 @@ def _plainly(path: Path) -> Iterator[None]:
         ) from wrong
 
 
-def _row(answer: Answer) -> tuple[Any, ...]:
+def written_answer(answer: Answer) -> tuple[Any, ...]:
+    """An answer as a row of the ledger; its request is not in it, but for the key."""
     request = answer.request
     return (
         answer.key,
@@ -254,7 +255,8 @@ def _row(answer: Answer) -> tuple[Any, ...]:
     )
 
 
-def _answer(row: tuple[Any, ...], request: Request) -> Answer:
+def read_answer(row: Sequence[Any], request: Request) -> Answer:
+    """The answer to a request that a row of the ledger holds."""
     key, _, _, _, status, text, reason, model, finish, tokens_in, tokens_out, cost, attempts, seconds = row
     ok = status == Status.OK.value
     return Answer(

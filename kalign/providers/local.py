@@ -34,6 +34,7 @@ with contextlib.suppress(Exception):
 from transformers.cli.transformers import app
 app()
 """
+VLLM = "vllm.entrypoints.openai.api_server"  # in place of transformers' server on a GPU, if it is installed
 LONGEST_START = 900.0  # seconds; a large model takes minutes to load
 LONGEST_STOP = 5.0
 
@@ -84,7 +85,8 @@ def started(
 
 @contextlib.contextmanager
 def _serving(provider: Provider, name: str, device: str, patience: float) -> Iterator[str]:
-    if missing := [module for module in NEEDED if importlib.util.find_spec(module) is None]:
+    needed = () if _by_vllm(device) else NEEDED
+    if missing := [module for module in needed if importlib.util.find_spec(module) is None]:
         raise ConfigError(
             f"provider {provider.name} starts a server, which needs {', '.join(missing)}; pip install "
             "kalign[serve]"
@@ -95,10 +97,12 @@ def _serving(provider: Provider, name: str, device: str, patience: float) -> Ite
         if folder is not None:
             (Path(private) / name).symlink_to(folder.resolve())
         log = Path(private) / "server.log"
-        words = ["serve", name, "--device", device, "--host", "127.0.0.1", "--port", str(port)]
+        start = [sys.executable, "-c", START, "serve", name, "--device", device]
+        if _by_vllm(device):
+            start = [sys.executable, "-m", VLLM, "--model", name, "--served-model-name", name]
         with log.open("wb") as said:
             server = subprocess.Popen(
-                [sys.executable, "-c", START, *words],
+                [*start, "--host", "127.0.0.1", "--port", str(port)],
                 cwd=private,
                 stdin=subprocess.DEVNULL,
                 stdout=said,
@@ -111,6 +115,11 @@ def _serving(provider: Provider, name: str, device: str, patience: float) -> Ite
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             _stop(server)
+
+
+def _by_vllm(device: str) -> bool:
+    """Whether vLLM serves: where there is a GPU for it, and it is installed."""
+    return device != "cpu" and importlib.util.find_spec("vllm") is not None
 
 
 def _wait(

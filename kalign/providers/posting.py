@@ -18,11 +18,10 @@ from pathlib import Path
 from kalign.errors import Interrupted, ProviderError
 from kalign.providers.answer import Status
 from kalign.providers.batches import SHARE, Form, Taken, take_in, write
-from kalign.providers.budget import most
+from kalign.providers.budget import most, within
 from kalign.providers.engine import Engine
 from kalign.providers.ledger import Ledger
 from kalign.providers.provider import Provider
-from kalign.providers.request import Request
 from kalign.providers.spool import Spool
 from kalign.providers.vendors import VENDORS, State, Vendor, now
 
@@ -155,6 +154,9 @@ class Batches:
                 time.sleep(min(left, FINEST))
                 engine.check()
 
+    def close(self) -> None:
+        """Nothing runs here."""
+
     def _write(self, requests: Spool, provider: Provider, ledger: Ledger) -> None:
         """Write what no file holds, as far as the budget allows.
 
@@ -165,7 +167,7 @@ class Batches:
         if self._budget is not None:
             promised = sum(map(most, requests.of(*requests.providers(), held=True)))
             left = self._budget - ledger.spent() - SHARE * promised
-        fitting = _within(left, requests.of(provider, held=False))
+        fitting = within(left, requests.of(provider, held=False), share=SHARE)
         paths = write(fitting, self._place(provider), Form(str(provider.batch)), ledger)
         for path in paths:
             for some in _keys(path):
@@ -202,13 +204,3 @@ class Batches:
 
     def _place(self, provider: Provider) -> Path:
         return self._folder / re.sub(r"[^\w.-]", "-", f"{provider.name}-{provider.model}")
-
-
-def _within(left: float | None, requests: Iterator[Request]) -> Iterator[Request]:
-    """The requests whose dearest answers cost no more than is left, in US dollars."""
-    for request in requests:
-        if left is not None:
-            left -= SHARE * most(request)
-            if left < 0:
-                return
-        yield request

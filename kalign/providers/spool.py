@@ -37,7 +37,7 @@ class Spool:
         """Take in a request, unless it is there."""
         name = f"{request.provider.name}:{request.provider.model}"
         self._providers[name] = request.provider
-        values = (key, name, json.dumps(_row(request), ensure_ascii=False))
+        values = (key, name, written(request))
         self._database.execute("INSERT OR IGNORE INTO request (key, provider, row) VALUES (?, ?, ?)", values)
 
     def providers(self) -> list[Provider]:
@@ -69,22 +69,29 @@ class Spool:
         """Note that a file holds these."""
         self._database.executemany("UPDATE request SET held = 1 WHERE key = ?", [(key,) for key in keys])
 
-    def _request(self, name: str, written: str) -> Request:
-        row = json.loads(written)
-        sampling = row.pop("sampling")
-        return Request(
-            provider=self._providers[name],
-            messages=tuple(Message(role=role, content=content) for role, content in row.pop("messages")),
-            sampling=None if sampling is None else Sampling(**sampling),
-            **row,
-        )
+    def _request(self, name: str, row: str) -> Request:
+        return read(row, self._providers[name])
 
 
-def _row(request: Request) -> dict[str, object]:
-    return {
+def written(request: Request) -> str:
+    """A request as one line of plain letters; its provider is not in it."""
+    row = {
         "messages": [(turn.role, turn.content) for turn in request.messages],
         "sampling": None if request.sampling is None else asdict(request.sampling),
         "schema": request.schema,
         "sample": request.sample,
         "about": request.about,
     }
+    return json.dumps(row)
+
+
+def read(line: str, provider: Provider) -> Request:
+    """The request to a provider that a line holds."""
+    row = json.loads(line)
+    sampling = row.pop("sampling")
+    return Request(
+        provider=provider,
+        messages=tuple(Message(role=role, content=content) for role, content in row.pop("messages")),
+        sampling=None if sampling is None else Sampling(**sampling),
+        **row,
+    )

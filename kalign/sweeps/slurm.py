@@ -96,13 +96,18 @@ class Task:
         with preemption.passing_on() as children:
             code = children.run([sys.executable, "-m", "kalign", "train", *self.words])
         if code == Interrupted.exit_code and children.given == signal.SIGUSR1.name:
-            if place.global_rank == 0:
-                print("kalign: saved; the job queues itself again", flush=True)
-                subprocess.run(["scontrol", "requeue", place.raw_job_id], check=True)
-            time.sleep(HAND_OVER_SECONDS)
+            requeued(place.raw_job_id if place.global_rank == 0 else None)
         if code not in (0, Interrupted.exit_code):
             raise ChildProcessError(f"kalign train ended with code {code}")
         return code
+
+
+def requeued(job: str | None) -> None:
+    """Queue this process's job again, unless another process does, and wait until Slurm takes it back."""
+    if job is not None:
+        print("kalign: saved; the job queues itself again", flush=True)
+        subprocess.run(["scontrol", "requeue", job], check=True)
+    time.sleep(HAND_OVER_SECONDS)
 
 
 class Slurm:

@@ -77,6 +77,16 @@ class Folder:
         """The folder of one shard."""
         return Folder(self.path / SHARDS / f"{which}-of-{of}")
 
+    @property
+    def done(self) -> Path:
+        """That a shard is done, and with which settings; written last."""
+        return self.path / "done.json"
+
+    @property
+    def jobs(self) -> Path:
+        """Logs and exit codes of the jobs of shards."""
+        return self.path / "jobs"
+
     def shards(self) -> list[Path]:
         """The ledgers of all shards."""
         return sorted(self.path.glob(f"{SHARDS}/*/ledger.sqlite"))

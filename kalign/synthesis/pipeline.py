@@ -15,10 +15,12 @@ from kalign import files, runs
 from kalign.config import words as plain
 from kalign.errors import ConfigError, DataError
 from kalign.judging import Panel, quorum
+from kalign.packs.pack import Pack
 from kalign.providers import Engine
-from kalign.providers.deferred import Deferred
+from kalign.providers.deferred import Deferred, Transport
 from kalign.providers.local import started
 from kalign.providers.posting import Batches
+from kalign.providers.rays import Rays
 from kalign.records import Judged
 from kalign.synthesis import (
     attack,
@@ -142,6 +144,7 @@ def run(wanted: Wanted) -> Done:
             if wanted.shard[1] > 1:
                 for stage in STAGES[:-1]:
                     _stage(work, place, whole, stage)
+                files.write_json(place.done, {"fingerprint": runs.fingerprint(asked.determining())})
                 return _so_far(work, place)
             if wanted.stage is None:
                 return _all(work, place)
@@ -155,24 +158,39 @@ def run(wanted: Wanted) -> Done:
             return _finish(work, place, counted, _selection(work, place))
 
 
+def prepare(asked: Plan) -> None:
+    """Write down what was asked for, so that shards on other machines, and on another day, do the same."""
+    with folder.private():
+        _remember(asked.folder, asked)
+        _waves(asked.pipeline, asked.texts.pack, asked.folder)
+
+
+def is_done(asked: Plan, which: int, of: int) -> bool:
+    """Whether a shard of the pipeline was done with these very settings."""
+    place = asked.folder.shard(which, of)
+    if not place.done.is_file():
+        return False
+    noted = json.loads(place.done.read_text(encoding="utf-8"))
+    return bool(noted.get("fingerprint") == runs.fingerprint(asked.determining()))
+
+
 @contextlib.contextmanager
 def _working(asked: Plan, place: Folder, wanted: Wanted) -> Iterator[Work]:
     """A work with an open engine, and servers where models are local."""
     with contextlib.ExitStack() as running:
         played = asked.cast.identified()
-        if not wanted.offline and wanted.stage != "triplets":
+        if not wanted.offline and wanted.stage != "triplets" and asked.pipeline.transport != "ray":
             played = asked.cast.served(running.enter_context(started(asked.cast.all)))
         engine = running.enter_context(
             Engine(place.ledger, budget=asked.pipeline.budget, offline=wanted.offline)
         )
         if wanted.shard[1] == 1 and (ledgers := place.shards()):
             engine.ledger.merge(ledgers)
-        deferred = None
-        if asked.pipeline.transport == "batch" and not wanted.offline:
-            batches = Batches(place.batches, poll=asked.pipeline.poll_seconds, budget=asked.pipeline.budget)
-            deferred = Deferred(batches, engine)
+        transport = None if wanted.offline else _transport(asked, place)
+        if transport is not None:
+            running.callback(transport.close)
         yield Work(
-            deferred=deferred,
+            deferred=None if transport is None else Deferred(transport, engine),
             pipeline=asked.pipeline,
             panel=asked.panel,
             cast=played,
@@ -182,6 +200,16 @@ def _working(asked: Plan, place: Folder, wanted: Wanted) -> Iterator[Work]:
             on=asked.texts.on,
             shard=wanted.shard,
         )
+
+
+def _transport(asked: Plan, place: Folder) -> Transport | None:
+    """How requests go that are not sent one by one."""
+    pipeline = asked.pipeline
+    if pipeline.transport == "batch":
+        return Batches(place.batches, poll=pipeline.poll_seconds, budget=pipeline.budget)
+    if pipeline.transport == "ray":
+        return Rays(pipeline.ray, asked.cast.all, budget=pipeline.budget)
+    return None
 
 
 def _so_far(work: Work, place: Folder) -> Done:
@@ -198,7 +226,7 @@ def _all(work: Work, place: Folder) -> Done:
         counted = tally.of(place)
         _require_coverage(work, place, counted)
         selection = _selection(work, place)
-        waves = _waves(work, place)
+        waves = _waves(work.pipeline, work.pack, place)
         further = triplets.more(selection, work.pipeline.seeds.surplus)
         if not further or len(waves) >= work.pipeline.waves or place.is_own("seeds"):
             return _finish(work, place, counted, selection)
@@ -220,7 +248,7 @@ def _make(work: Work, place: Folder, whole: Folder, stage: str) -> None:
     started_at = time.monotonic()
     made: Iterable[Any]
     if stage == "seeds":
-        made = seeds.run(work, _waves(work, whole))
+        made = seeds.run(work, _waves(work.pipeline, work.pack, whole))
     else:
         before = BEFORE[stage]
         if stage == "judge":
@@ -247,12 +275,12 @@ def _calibrate(work: Work, place: Folder) -> None:
         raise
 
 
-def _waves(work: Work, place: Folder) -> list[dict[str, int]]:
+def _waves(pipeline: Pipeline, pack: Pack, place: Folder) -> list[dict[str, int]]:
     """How many seeds of each type each wave draws: the first is even, the others are what was short."""
     if place.plan.is_file():
         waves: list[dict[str, int]] = json.loads(place.plan.read_text(encoding="utf-8"))
         return waves
-    first = planned(math.ceil(work.pipeline.size * work.pipeline.seeds.surplus), work.pack.taxonomy)
+    first = planned(math.ceil(pipeline.size * pipeline.seeds.surplus), pack.taxonomy)
     files.write_json(place.plan, [first])
     return [first]
 

@@ -15,9 +15,10 @@ from kalign.config.rules import above, one_of
 from kalign.errors import ConfigError
 from kalign.judging import Panel, panel
 from kalign.providers import Sampling
+from kalign.providers.rays import Actors
 
 STRATEGIES = ("emotional", "academic", "roleplay", "pressure", "reasoning")
-TRANSPORTS = ("live", "batch")
+TRANSPORTS = ("live", "batch", "ray")
 DEFAULT = "ko_dpo"
 
 
@@ -110,6 +111,7 @@ class Pipeline:
     budget: float | None = None
     transport: str = "live"
     poll_seconds: float = 60.0
+    ray: Actors = field(default_factory=Actors)
     roles: Roles = field(default_factory=Roles)
     seeds: Seeds = field(default_factory=Seeds)
     attack: Attacking = field(default_factory=Attacking)
@@ -121,6 +123,7 @@ class Pipeline:
         words.day("as_of", self.as_of)
         one_of("transport", self.transport, TRANSPORTS)
         above("poll_seconds", self.poll_seconds, 0)
+        self.ray.check()
         for key, value in (("size", self.size), ("waves", self.waves), ("attack.tries", self.attack.tries)):
             above(key, value, 0)
         for key, value in (
@@ -148,7 +151,7 @@ class Pipeline:
     def determining(self) -> dict[str, Any]:
         """The settings that decide which triplets come out, by dotted key."""
         plain = asdict(self)
-        for key in ("budget", "accept_licence_of", "transport", "poll_seconds"):
+        for key in ("budget", "accept_licence_of", "transport", "poll_seconds", "ray"):
             del plain[key]
         return runs.flat(plain)
 

@@ -26,6 +26,25 @@ def test_a_launcher_that_cannot_be_is_refused_in_a_sentence(
     assert len(refused.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("synth providers=local shards=2", "shards=N and hydra/launcher=submitit_slurm go together"),
+        (f"tag data.path=x.jsonl {LAUNCHER}", "go together"),
+        (f"synth providers=local shards=0 {LAUNCHER}", "shards=0 must be at least 1"),
+        (f"synth seeds providers=local shards=2 {LAUNCHER}", "leave STAGE, --shard and --offline away"),
+        (f"tag data.path=x.jsonl shards=2 {LAUNCHER} hydra.launcher.nodes=2", "a shard is one process"),
+    ],
+)
+def test_an_array_that_cannot_be_is_refused_in_a_sentence(
+    words: str, said: str, kalign_here: Callable[..., Result]
+) -> None:
+    refused = kalign_here(*words.split())
+    assert refused.returncode == 2
+    assert said in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
 def test_options_go_to_the_launcher_and_settings_to_the_recipe() -> None:
     words = ["recipe=tiny", LAUNCHER, "hydra.launcher.tasks_per_node=2", "hydra.launcher.partition=gpu"]
     options, rest = slurm.taken(words)
