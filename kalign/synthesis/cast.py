@@ -126,12 +126,12 @@ def cast(pipeline: Pipeline, panel: Panel) -> Cast:
 
 
 def embedder(choice: str | None) -> Provider | None:
-    """The provider of vectors, which are asked one by one whatever the transport; None where there is none.
+    """The provider of vectors; None where there is none.
 
     Raises:
         ConfigError: it is unknown.
     """
-    return replace(load(choice), batch=None) if choice else None
+    return load(choice) if choice else None
 
 
 def target(choice: str) -> Provider:

@@ -122,6 +122,17 @@ def test_what_is_no_vector_is_never_close_and_every_fault_has_its_code(
         assert dropped == {"embedding_empty", "duplicate"}
 
 
+def test_vectors_are_asked_one_by_one_where_other_answers_come_in_batches(
+    pack: Path, tmp_path: Path, kalign_here: Kalign
+) -> None:
+    """The provider of vectors says that it has a batch API; no batch is made of its requests."""
+    answering = Answering(pack)
+    with serving(answering) as server:
+        named = asked(server.port, tmp_path, pack, *words(server, tmp_path), "transport=batch")
+        assert kalign_here(*named).returncode == 0
+    assert answering.embedded
+
+
 def test_without_a_model_of_vectors_none_is_asked(pack: Path, tmp_path: Path, kalign_here: Kalign) -> None:
     answering = Answering(pack)
     with serving(answering) as server:
