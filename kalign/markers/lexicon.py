@@ -17,6 +17,7 @@ WORD = re.compile(r"\w+(?:[-+'’.]\w+)*\+*")
 # Dimension and value, or what tells a language: a script, letters, a frequent word. A Latin name that is not
 # English is of dimension geo:LANG, because it may be another word or place elsewhere
 Mark = tuple[str, str]
+Rest = tuple[str, ...]  # what must follow the first word of a phrase
 ANY = "*"  # as the language of a word: it is a frequent word of some language
 WORDS_KEPT = 1 << 17
 
@@ -27,7 +28,7 @@ class Lexicon:
     def __init__(self) -> None:
         self.scripts = _Scripts(yaml_files.read(schema.TABLES / "scripts.yaml"))
         self.suffixes: set[str] = set()
-        self._words: dict[str, list[tuple[str, bool, Mark]]] = {}
+        self._words: dict[str, list[tuple[Rest, bool, Mark]]] = {}
         self._joined: dict[str, list[tuple[str, Mark]]] = {}  # by first letter
         never: set[str] = set()
         for path in sorted((schema.TABLES / "lexicon").glob("*.yaml")):
@@ -63,13 +64,13 @@ class Lexicon:
             if self.scripts.of(tokens[0][0]) in self.scripts.joined:
                 self._joined.setdefault(tokens[0][0], []).append((str(word), mark))
                 continue
-            first, rest = tokens[0].casefold(), " ".join(tokens[1:]).casefold()
+            first, rest = tokens[0].casefold(), tuple(token.casefold() for token in tokens[1:])
             entry = (rest, cased and tokens[0][0].isupper(), mark)
             known = self._words.setdefault(first, [])
             if entry not in known:
                 known.append(entry)
 
-    def _word(self, token: str) -> tuple[tuple[str, Mark], ...]:
+    def _word(self, token: str) -> tuple[tuple[Rest, Mark], ...]:
         """What a token alone speaks for, with the rest of the phrase that must follow it."""
         low, capital, script = token.casefold(), token[0].isupper(), self.scripts.of(token[0])
         found = [(rest, mark) for rest, upper, mark in self._words.get(low, ()) if capital or not upper]
@@ -80,36 +81,38 @@ class Lexicon:
         elif script == "latin" and not found and low.endswith(("'s", "’s")):
             return self._word(token[:-2])
         inside = {self.scripts.of(letter) for letter in token} if script in self.scripts.joined else {script}
-        found += [("", ("script", name)) for name in sorted(inside)]
+        found += [((), ("script", name)) for name in sorted(inside)]
         if any(mark[0] == "word" for _, mark in found):
-            found.append(("", ("word", ANY)))
+            found.append(((), ("word", ANY)))
         found += [
-            ("", ("letters", lang)) for lang, letters in self.scripts.letters.items() if letters & set(token)
+            ((), ("letters", lang)) for lang, letters in self.scripts.letters.items() if letters & set(token)
         ]
         return tuple(found)
 
-    def _with_suffix(self, low: str) -> list[tuple[str, Mark]]:
+    def _with_suffix(self, low: str) -> list[tuple[Rest, Mark]]:
         """The marks of the longest word that `low` is, with one suffix taken off."""
         for cut in range(len(low) - 1, 0, -1):
             if low[cut:] in self.suffixes and low[:cut] in self._words:
                 return [(rest, mark) for rest, _, mark in self._words[low[:cut]] if not rest and cut > 1]
         return []
 
-    def _inside(self, token: str) -> list[tuple[str, Mark]]:
+    def _inside(self, token: str) -> list[tuple[Rest, Mark]]:
         """The marks of every word in a run of letters; where two begin at one place, of the longest."""
-        found = []
+        found: list[tuple[Rest, Mark]] = []
         for place, letter in enumerate(token):
             here = [each for each in self._joined.get(letter, ()) if token.startswith(each[0], place)]
             if here:
-                found.append(("", max(here, key=lambda each: len(each[0]))[1]))
+                found.append(((), max(here, key=lambda each: len(each[0]))[1]))
         return found
 
-    def _continues(self, tokens: list[str], place: int, rest: str) -> bool:
-        words = rest.split(" ")
-        following = [token.casefold() for token in tokens[place + 1 : place + 1 + len(words)]]
-        if len(following) < len(words) or following[:-1] != words[:-1]:
+    def _continues(self, tokens: list[str], place: int, words: Rest) -> bool:
+        end = place + len(words)
+        if end >= len(tokens):
             return False
-        last = following[-1]
+        for word, token in zip(words[:-1], tokens[place + 1 : end], strict=True):
+            if token.casefold() != word:
+                return False
+        last = tokens[end].casefold()
         return last == words[-1] or (last.startswith(words[-1]) and last[len(words[-1]) :] in self.suffixes)
 
 

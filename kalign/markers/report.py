@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -18,7 +19,9 @@ def say(console: Console, told: Mapping[str, Any]) -> None:
     for title, columns, rows in (_shares(told), _corrected(told), _geography(told), _changes(told)):
         if not rows:
             continue
-        table = Table(title=title, title_justify="left")
+        table = Table(
+            title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_style=""
+        )
         for number, column in enumerate(columns):
             table.add_column(column, justify="right" if number else "left")
         for row in rows:

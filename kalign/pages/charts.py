@@ -147,11 +147,13 @@ def _bounds(value: float | Interval) -> Interval:
 
 
 def _ticks(numbers: Sequence[float]) -> list[float]:
-    """Four to eight round numbers that hold all of them between the first and the last."""
+    """Up to eight round numbers that hold all of them between the first and the last; whole ones for whole
+    numbers."""
     low, high = min(numbers), max(numbers)
+    least = 1.0 if all(float(number).is_integer() for number in numbers) else 0.0
     if low == high:
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
-    rough = (high - low) / 5
+    rough = max((high - low) / 5, least)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -188,6 +188,7 @@ def test_the_page_fetches_nothing_and_shows_a_map_for_each_stage(funnel: Funnel)
     assert page.count('viewBox="0 0 1000 394"') == len(STAGES)
     assert "<title>India: " in page
     assert "Natural Earth" in page
+    assert ">1.5<" not in page  # nobody has one and a half languages
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium to look at the page with")
