@@ -13,12 +13,17 @@ def bench(words: list[str], flags: argparse.Namespace) -> int:
 
     from kalign.config import words as plain
 
-    given = plain.read(words, settings={"tier": "cpu", "out": "bench.json"})
+    given = plain.read(words, settings={"tier": "cpu", "out": "bench.json", "llamafactory": ""})
     quiet_libraries()
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # torch's profiler, read when torch is imported
     from kalign.training import benchmark
 
-    document = benchmark.run(str(given["tier"]), Path(str(given["out"])), console(flags))
+    document = benchmark.run(
+        str(given["tier"]),
+        Path(str(given["out"])),
+        console(flags),
+        llamafactory=str(given["llamafactory"]) or None,
+    )
     if flags.json:
         print_json(document)
     return 0
@@ -29,9 +34,9 @@ COMMANDS: Mapping[str, Command] = {
         run=bench,
         summary="time a training step beside TRL's own, on the same weights and pairs",
         example="kalign bench tier=cpu out=bench.json",
-        words="[tier=cpu|gpu] [out=FILE.json]",
+        words="[tier=cpu|gpu] [out=FILE.json] [llamafactory=PYTHON]",
         about_words="tier=cpu times small models on one thread, tier=gpu a model of eight billion weights; "
         "both have random weights and fetch nothing. out is the document; a page with the plots lies beside "
-        "it.",
+        "it. llamafactory is the Python of an environment that holds LLaMA-Factory, whose step is timed too.",
     ),
 }

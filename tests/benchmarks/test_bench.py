@@ -1,6 +1,8 @@
 """Speed as ratios on one thread: the arms of one run, on the same weights and pairs, in turns."""
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +14,11 @@ from rich.console import Console
 
 from kalign.errors import NumericError
 from kalign.training import head
+from kalign.training.benchmark import arms, elsewhere, llamafactory_arm, measure, workloads
 from kalign.training.benchmark import compare as benchmark
-from kalign.training.benchmark import measure, workloads
 from kalign.training.benchmark.compare import timed
 from kalign.training.benchmark.page import page
+from kalign.training.micro_batches import tokens_of
 from tests.conftest import Result
 
 TINY = replace(
@@ -71,6 +74,35 @@ def test_an_arm_that_computes_something_else_is_never_timed(monkeypatch: pytest.
         bench.run(rounds=1, steps=1, warm_up=0, say=lambda _: None)
 
 
+def test_a_step_dealt_by_tokens_is_the_same_step_in_no_larger_micro_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(benchmark.ROUNDS, "cpu", 1)
+    window = replace(
+        TINY,
+        hidden=32,
+        layers=1,
+        intermediate=64,
+        vocabulary=300,
+        prompt=(2, 60),
+        answer=(2, 40),
+        micro_batches=6,
+        window=True,
+    )
+    entry = timed(window, "cpu", CPU, QUIET)
+    stock, ours, dealt = entry["arms"]
+    assert (stock["name"], dealt["name"]) == ("trl_precomputed", "kalign_by_tokens")
+    for arm in (stock, dealt):
+        assert arm["parity"]["loss"] == pytest.approx(ours["parity"]["loss"], abs=1e-5)
+    assert dealt["executed_tokens"] == ours["executed_tokens"] < stock["executed_tokens"]
+    [step] = window.steps()
+    again = arms._by_tokens(step)
+    sizes = [[sum(map(tokens_of, rows)) for rows in micro_batches] for micro_batches in (again, step)]
+    assert len(again) <= len(step) == 6 and max(sizes[0]) <= max(sizes[1])
+    assert min(sizes[0]) > min(sizes[1])  # it is balanced
+    assert ours["pairs_per_second"] == pytest.approx(12 / ours["seconds_per_step"], rel=0.1)
+
+
 def test_the_command_writes_document_and_page(
     kalign_here: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,12 +115,44 @@ def test_the_command_writes_document_and_page(
     assert {"vs_trl_defaults", "vs_trl_precomputed"} <= document["ratios"].keys()
     assert [arm["name"] for arm in document["arms"]] == list(benchmark.ARMS)
     assert document["machine"]["threads"] == 1 and document["versions"]["trl"]
-    for shown in ("trl_defaults", "kalign_without_store", "By prompt", "polyline"):
+    [(absent, reason)] = document["skipped"].items()
+    assert absent == "llamafactory" and "give llamafactory=PATH/bin/python" in reason
+    assert "llamafactory was skipped: LLaMA-Factory's pins" in done.stdout + done.stderr
+    for shown in ("trl_defaults", "kalign_without_store", "By prompt", "polyline", "Not timed"):
         assert shown in Path("speed.html").read_text(encoding="utf-8")
     refused = kalign_here("bench", "tier=tpu")
     assert (refused.returncode, "tier=tpu is unknown" in refused.stderr) == (2, True)
     if not torch.cuda.is_available():
         assert "needs a GPU" in kalign_here("bench", "tier=gpu").stderr
+
+
+def test_a_python_without_llamafactory_is_no_arm_and_says_why() -> None:
+    assert "llamafactory=/nowhere cannot be run" in str(elsewhere.why_not("/nowhere"))
+    assert "No module named 'llamafactory'" in str(elsewhere.why_not(sys.executable))
+
+
+def test_what_llamafactory_says_is_measured_against_the_first_arms_log_probs() -> None:
+    known = torch.tensor([[0.0, -2.0, -3.0], [0.0, 0.0, -4.0]])
+    told = elsewhere.Told(logps=[-5.0, -4.0], executed=0, peak_bytes=0, loss=0.0, seconds=[], versions={})
+    assert elsewhere.furthest(told, known, share=2e-6, nats=1e-6) == (0.0, True)
+    other = replace(told, logps=[-5.0, -4.5])
+    assert elsewhere.furthest(other, known, share=2e-6, nats=1e-6) == (0.5, False)
+    rows = [{"prompt_ids": [1, 2], "chosen_ids": [3], "rejected_ids": [4, 5]}]
+    batch = llamafactory_arm.collated(rows, "cpu")
+    assert batch["input_ids"].tolist() == [[1, 2, 3, 0, 0, 0, 0, 0], [1, 2, 4, 5, 0, 0, 0, 0]]
+    assert (batch["labels"] != -100).sum(dim=1).tolist() == [1, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("LLAMAFACTORY_PYTHON" not in os.environ, reason="needs an environment that holds it")
+def test_llamafactory_computes_the_same_and_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(benchmark.ROUNDS, "cpu", 1)
+    entry = timed(TINY, "cpu", CPU, QUIET, python=os.environ["LLAMAFACTORY_PYTHON"])
+    arms_by_name = {arm["name"]: arm for arm in entry["arms"]}
+    theirs, stock = arms_by_name["llamafactory"], arms_by_name["trl_defaults"]
+    assert theirs["parity"]["loss"] == pytest.approx(stock["parity"]["loss"], abs=1e-5)
+    assert theirs["steps"] == 2 and theirs["executed_tokens"] > stock["executed_tokens"]
+    assert entry["ratios"]["vs_llamafactory"] > 1.5
 
 
 @pytest.mark.parametrize(

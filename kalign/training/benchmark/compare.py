@@ -15,20 +15,25 @@ from rich.table import Table
 from kalign import files, runs
 from kalign.errors import ConfigError
 from kalign.training import arguments
-from kalign.training.benchmark.arms import ARMS
+from kalign.training.benchmark import elsewhere
+from kalign.training.benchmark.arms import ARMS, EVERY
 from kalign.training.benchmark.measure import Bench, Measured, operations
 from kalign.training.benchmark.page import page
 from kalign.training.benchmark.workloads import TIERS, Workload
 
 PEAK_FLOPS = 989e12  # of an H100 or H200 SXM in bfloat16, dense
 SWEPT = ("trl_defaults", "trl_precomputed", "kalign")
+DEALT = ("trl_precomputed", "kalign", "kalign_by_tokens")
 EPOCH_PAIRS = 10_000  # that a time to finish is told for
 ROUNDS = {"cpu": 2, "gpu": 2}
 STEPS = {"cpu": (1, 0), "gpu": (20, 5)}  # timed, and before them to warm up
 
 
-def run(tier: str, out: Path, console: Console) -> dict[str, Any]:
+def run(tier: str, out: Path, console: Console, *, llamafactory: str | None = None) -> dict[str, Any]:
     """Time every arm on every workload of a tier; write `out` and beside it a page with the plots.
+
+    Args:
+        llamafactory: the Python of an environment that holds LLaMA-Factory; without one, its arm is skipped.
 
     Raises:
         ConfigError: there is no such tier, or no device for it.
@@ -39,11 +44,13 @@ def run(tier: str, out: Path, console: Console) -> dict[str, Any]:
     if tier == "gpu" and not torch.cuda.is_available():
         raise ConfigError("tier=gpu needs a GPU, and none is here; use tier=cpu")
     arguments.calm()
+    skipped = {elsewhere.NAME: reason} if (reason := elsewhere.why_not(llamafactory)) else {}
+    python = None if skipped else llamafactory
     device = torch.device("cuda" if tier == "gpu" else "cpu")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        measured = [timed(one, tier, device, console) for one in TIERS[tier]]
+        measured = [timed(one, tier, device, console, python=python) for one in TIERS[tier]]
     finally:
         torch.set_num_threads(threads)
     main = measured[0]
@@ -55,6 +62,7 @@ def run(tier: str, out: Path, console: Console) -> dict[str, Any]:
         "git_commit": runs.git_commit(),
         "ratios": main["ratios"],
         "arms": main["arms"],
+        "skipped": skipped,
         "workloads": measured,
     }
     files.write_json(out, document)
@@ -65,13 +73,18 @@ def run(tier: str, out: Path, console: Console) -> dict[str, Any]:
     return document
 
 
-def timed(workload: Workload, tier: str, device: torch.device, console: Console) -> dict[str, Any]:
-    """What was measured of one workload."""
-    names = SWEPT if workload.sweep else tuple(ARMS)
+def timed(
+    workload: Workload, tier: str, device: torch.device, console: Console, *, python: str | None = None
+) -> dict[str, Any]:
+    """What was measured of one workload; LLaMA-Factory takes part where the Python of its environment is
+    given, and no sweep."""
+    names = SWEPT if workload.sweep else DEALT if workload.window else tuple(ARMS)
+    if python is not None and names == tuple(ARMS):
+        names = (*names, elsewhere.NAME)
     steps, warm_up = STEPS[tier]
-    bench = Bench(workload, names, device=device)
+    bench = Bench(workload, names, device=device, python=python)
     seen = bench.run(
-        rounds=1 if workload.sweep else ROUNDS[tier],
+        rounds=ROUNDS[tier],
         steps=steps,
         warm_up=warm_up,
         say=lambda said: console.print(said, style="dim"),
@@ -122,23 +135,28 @@ def say(document: Mapping[str, Any], console: Console) -> None:
                 f"{arm['peak_mib']:,.0f}",
                 f"{entry['ratios'].get('vs_' + arm['name'], 1.0):.2f}x",
             )
+        if not entry["workload"]["sweep"] and not entry["workload"]["window"]:
+            for name in document["skipped"]:
+                table.add_row(name, "skipped", *[""] * 4)
         console.print(table)
+    for name, reason in document["skipped"].items():
+        console.print(f"{name} was skipped: {reason}", soft_wrap=True)
 
 
 def _told(name: str, seen: Measured, workload: Workload, trainable: int, tier: str) -> dict[str, Any]:
-    arm, step = ARMS[name], seen.step
-    pairs = workload.batches()[0]
+    arm, step = EVERY[name], seen.step
+    pairs = [pair for rows in workload.steps()[0] for pair in rows]
     unshared = sum(2 * len(p["prompt_ids"]) + len(p["chosen_ids"]) + len(p["rejected_ids"]) for p in pairs)
     needed, done = operations(arm, workload, trainable)
     low, _, high = quantiles(seen.seconds, n=4) if len(seen.seconds) > 1 else (step, step, step)
-    ahead = min(seen.reference_seconds)
+    ahead = min(seen.reference_seconds, default=0.0)
     return {
         "name": name,
         "about": arm.about,
         "seconds_per_step": round(step, 4),
         "quartiles": [round(low, 4), round(high, 4)],
         "steps": len(seen.seconds),
-        "pairs_per_second": round(workload.pairs / step, 4),
+        "pairs_per_second": round(len(pairs) / step, 4),
         "unshared_tokens_per_second": round(unshared / step, 1),
         "executed_tokens": seen.executed,
         "peak_mib": round(seen.peak_bytes / 2**20, 1),
@@ -146,14 +164,14 @@ def _told(name: str, seen: Measured, workload: Workload, trainable: int, tier: s
         "lora_mfu": round(needed / PEAK_FLOPS / step, 4) if tier == "gpu" else None,
         "hfu": round(done / PEAK_FLOPS / step, 4) if tier == "gpu" else None,
         "parity": {"loss": seen.loss, "furthest_logp": seen.furthest},
-        "hours": _hours(name, step, ahead, workload),
+        "hours": _hours(name, step, ahead, len(pairs)),
     }
 
 
-def _hours(name: str, step: float, ahead: float, workload: Workload) -> dict[str, float]:
+def _hours(name: str, step: float, ahead: float, pairs: int) -> dict[str, float]:
     """To finish a training of `EPOCH_PAIRS` pairs; a second run finds the store filled, TRL's does not."""
-    batches = EPOCH_PAIRS / workload.pairs / 3600
-    first = ahead * batches if ARMS[name].stored else 0.0
+    batches = EPOCH_PAIRS / pairs / 3600
+    first = ahead * batches if EVERY[name].stored else 0.0
     again = 0.0 if name.startswith("kalign") else first
     return {
         "one_epoch": round(first + step * batches, 3),

@@ -20,6 +20,9 @@ def page(document: Mapping[str, Any]) -> str:
         if entry["workload"]["sweep"]:
             sweeps.setdefault(entry["workload"]["sweep"], []).append(entry)
     sections += [_sweep(what, entries) for what, entries in sweeps.items()]
+    if skipped := document.get("skipped"):
+        rows = [[name, reason] for name, reason in skipped.items()]
+        sections.append(Section(title="Not timed", parts=[pages.table(["arm", "why"], rows)]))
     versions = [[name, str(value)] for name, value in document["versions"].items()]
     sections.append(Section(title="Made with", parts=[pages.table(["what", "version"], versions)]))
     return pages.page("How fast a step is", sections, lead=lead)

@@ -23,6 +23,7 @@ class Workload:
     prompt: tuple[int, int]  # the shortest and the longest, in tokens
     answer: tuple[int, int]
     micro_batches: int = 1  # different ones, timed in turn
+    window: bool = False  # all of them are one optimizer step
     sweep: str | None = None  # what it varies, if it is one point of a sweep
 
     def settings(self) -> dict[str, Any]:
@@ -57,6 +58,11 @@ class Workload:
             for _ in range(self.micro_batches)
         ]
 
+    def steps(self) -> list[list[list[Pair]]]:
+        """The micro-batches of each optimizer step that is timed."""
+        made = self.batches()
+        return [made] if self.window else [[one] for one in made]
+
     def as_dict(self) -> dict[str, Any]:
         """For the document."""
         return asdict(self)
@@ -86,6 +92,14 @@ def _swept(what: str, value: Any, **changed: Any) -> Workload:
 CPU = (
     MAIN,
     replace(MAIN, name="H=512 L=8 V=32k", vocabulary=32768),
+    replace(
+        SMALL,
+        name="a step of 16 pairs, short and long",
+        prompt=(20, 500),
+        answer=(10, 200),
+        micro_batches=8,
+        window=True,
+    ),
     *(_swept("prompt", tokens, prompt=(tokens, tokens)) for tokens in (16, 300, 900)),
     *(_swept("answer", tokens, answer=(tokens, tokens)) for tokens in (20, 80, 240)),
     *(_swept("pairs", pairs, pairs=pairs, prompt=(150, 450), answer=(40, 120)) for pairs in (1, 4)),
@@ -110,6 +124,13 @@ EIGHT_BILLION = Workload(
 )
 GPU = (
     EIGHT_BILLION,
+    replace(
+        EIGHT_BILLION,
+        name="8B, a step of 32 pairs, short and long",
+        prompt=(50, 2000),
+        answer=(20, 600),
+        window=True,
+    ),
     replace(EIGHT_BILLION, name="8B, P=300", sweep="prompt", prompt=(200, 400)),
     replace(EIGHT_BILLION, name="8B, P=1800", sweep="prompt", prompt=(1500, 2100)),
 )

@@ -150,9 +150,11 @@ def time_of(
     measured: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Hours at a stated rate, and at the pace of an earlier run where there is one."""
-    each = flops.per_pair(
-        load.shape, load.adapter, counted.work, gradient_checkpointing=load.gradient_checkpointing
+    once, again = (
+        flops.per_pair(load.shape, load.adapter, counted.work, gradient_checkpointing=checkpointing)
+        for checkpointing in (False, load.gradient_checkpointing)
     )
+    each = once + (again - once) / load.checkpoint_every
     ranks = load.sharding.ranks
     seen = steps * recipe.trainer.pairs_per_step if steps is not None else None
     scored = _scored(recipe, counted, steps)

@@ -81,6 +81,13 @@ def test_checkpointing_keeps_the_input_of_each_layer_and_one_layer_whole() -> No
     assert term(load, "activations") == 400 * (5 * 2 * 32 + layer)
 
 
+def test_a_budget_of_tokens_bounds_the_largest_micro_batch() -> None:
+    load = memory.changed(LOAD, row_tokens=150)
+    assert term(load, "activations") == 5 * 150 * memory.layer_bytes_per_token(load, trained=True)
+    assert term(load, "log-prob head") == 150 * 1000 * 2 + 150 * 32 * (2 + 4)
+    assert not any("per_device_train" in knob.words for knob in knobs.suggestions(load, 0))
+
+
 def test_what_a_profile_divides_is_divided_and_ranks_add_buckets() -> None:
     ddp = memory.changed(LOAD, sharding=Sharding(ranks=4))
     assert term(ddp, "frozen weights") == term(LOAD, "frozen weights")
