@@ -6,6 +6,7 @@
     decision = decide(votes, "safe", passing=("yes",), rule="majority")  # yes, no or undecided
 
 A judge reads its data as JSON and answers with a closed set of verdicts and a nonce that no data can know.
+`canaries` measures beforehand how often a text talks a judge round all the same.
 """
 
 from kalign.judging.panel import Panel, load

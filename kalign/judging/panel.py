@@ -1,13 +1,14 @@
 """A panel of judges as conf/judge/ or a file of one's own describes it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from kalign import runs
 from kalign.config import compose, suspicion
 from kalign.config.rules import one_of
 from kalign.errors import ConfigError
@@ -23,6 +24,8 @@ class Panel:
     judges: list[str] = field(default_factory=list)  # providers, as NAME, NAME:MODEL or path/mine.yaml
     rule: str = "unanimous"
     least_coverage: float = 0.98
+    canaries: bool = True
+    most_fooled: float = 0.1
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0, max_tokens=512))
 
     def check(self) -> None:
@@ -30,9 +33,17 @@ class Panel:
         if not self.judges:
             raise ConfigError(f"judge={self.name} names no judges; give judges=[openai,gemini]")
         needed(self.rule, len(self.judges))
-        if not 0 <= self.least_coverage <= 1:
-            raise ConfigError(f"judge.least_coverage={self.least_coverage} is a share; use 0 to 1")
+        for key, share in (("least_coverage", self.least_coverage), ("most_fooled", self.most_fooled)):
+            if not 0 <= share <= 1:
+                raise ConfigError(f"judge.{key}={share} is a share; use 0 to 1")
         self.sampling.check("judge.sampling")
+
+    def determining(self) -> dict[str, Any]:
+        """The settings that decide what the panel says, by dotted key."""
+        plain = asdict(self)
+        for key in ("canaries", "most_fooled"):
+            del plain[key]
+        return runs.flat(plain)
 
     def providers(self) -> list[Provider]:
         """The judges as providers.

@@ -1,11 +1,14 @@
 """Personal data in texts: what it looks like where the pack is at home, and masking it.
 
-Numbers that belong to a pack's institutions are nobody's private ones and stay.
+Patterns are matched against a text as its reader sees it: digits of any script as ASCII, every dash a hyphen,
+no zero-width characters. Numbers that belong to a pack's institutions are nobody's private ones and stay.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from kalign.errors import DataError
@@ -24,7 +27,15 @@ PATTERN: Shape = {
 }
 SHAPE: Shape = {"patterns": Key(kind=PATTERN, many=True)}
 # What is private in every country; a pack's own patterns come first
-EMAIL = {"name": "email", "pattern": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", "mask": "[e-mail]"}
+AT = r"(?: ?@ ?|\s*[\[(]\s*(?i:at)\s*[\])]\s*)"
+DOT = r"(?:\.|\s*[\[(]\s*(?i:dot)\s*[\])]\s*)"
+OTHER = r"[^\x00-\x7f\s]+"  # names and domains in any other script; what follows a Latin one is a particle
+LABEL = rf"(?:[a-zA-Z0-9-]+|{OTHER})"
+EMAIL = {
+    "name": "email",
+    "pattern": rf"(?:[\w.+-]+|{OTHER}){AT}{LABEL}(?:{DOT}{LABEL})+",
+    "mask": "[e-mail]",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +69,44 @@ class Mask:
     def __call__(self, text: str) -> tuple[str, list[str]]:
         """The text without personal data, and the name of each thing that was masked."""
         found: list[str] = []
-
-        def masked(match: re.Match[str], pattern: Pattern) -> str:
-            digits = "".join(letter for letter in match[0] if letter.isdigit())
-            if digits in self.public or not pattern.is_private(match[0]):
-                return match[0]
-            found.append(pattern.name)
-            return pattern.mask
-
+        seen, places = _seen(text)
         for pattern in self.patterns:
-            text = pattern.pattern.sub(lambda match, pattern=pattern: masked(match, pattern), text)  # type: ignore[misc]
+            parts, last = [], 0
+            for match in pattern.pattern.finditer(seen):
+                digits = "".join(letter for letter in match[0] if letter.isdigit())
+                if digits in self.public or not pattern.is_private(match[0]):
+                    continue
+                found.append(pattern.name)
+                parts += [text[last : places[match.start()]], pattern.mask]
+                last = places[match.end() - 1] + 1
+            if parts:
+                text = "".join([*parts, text[last:]])
+                seen, places = _seen(text)
         return text, found
+
+
+def _seen(text: str) -> tuple[str, Sequence[int]]:
+    """A text as a reader sees it, and where each of its characters stands in the text itself."""
+    if text.isascii():
+        return text, range(len(text))
+    plain = [_plain(letter) for letter in text]
+    return "".join(plain), [place for place, letter in enumerate(plain) if letter]
+
+
+@lru_cache(maxsize=20_000)
+def _plain(letter: str) -> str:
+    """What a reader takes one character for: at most one, so that places can be counted."""
+    kind = unicodedata.category(letter)
+    if kind == "Cf":
+        return ""
+    if kind == "Nd":
+        return str(unicodedata.decimal(letter))
+    if kind == "Pd" or letter == "\u2212":  # the minus sign is a dash to whoever reads a number
+        return "-"
+    if kind == "Zs":
+        return " "
+    plain = unicodedata.normalize("NFKC", letter)
+    return plain if len(plain) == 1 and plain.isascii() else letter
 
 
 def read(pack: "Pack") -> Mask:

@@ -81,7 +81,7 @@ class Asking:
         usage = Usage()
         try:
             attempts.begin()
-            reply = await self._client.send(request.provider, request.body())
+            reply = await self._client.send(request.provider, request.path, request.body())
             outcome = reply if isinstance(reply, Again) else read(request, reply)
             usage = Usage() if isinstance(outcome, Refused) else outcome.usage
             return outcome

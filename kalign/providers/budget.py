@@ -33,7 +33,7 @@ class Budget:
                 f"budget={self.cap:g} cannot hold {name}, whose price is not known; give price_in and "
                 "price_out in a provider file of your own, or leave budget away"
             )
-        if request.settings.max_tokens is None:
+        if request.settings.max_tokens is None and not request.embedding:
             raise ConfigError(
                 f"budget={self.cap:g} cannot hold {name} without sampling.max_tokens; set it, or leave "
                 "budget away"
@@ -63,7 +63,7 @@ class Budget:
 
 def most(request: Request) -> float:
     """US dollars that one attempt can cost at most, rather too many; 0 where no price is known."""
-    return request.provider.cost(prompt_tokens(request), request.settings.max_tokens or 0) or 0.0
+    return request.provider.cost(prompt_tokens(request), request.most_tokens_out) or 0.0
 
 
 def within(left: float | None, requests: Iterable[Request], *, share: float = 1.0) -> Iterator[Request]:

@@ -33,13 +33,14 @@ class Client:
             await self._session.close()
             self._session = None
 
-    async def send(self, provider: Provider, body: dict[str, Any]) -> Reply | Again:
-        """Send one request and wait for the whole reply, for at most the provider's `timeout`."""
+    async def send(self, provider: Provider, path: str, body: dict[str, Any]) -> Reply | Again:
+        """Send one request to a path below the provider's address, and wait for the whole reply, for at most
+        the provider's `timeout`."""
         import aiohttp
 
         key = provider.key()
         headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-        address = f"{str(provider.base_url).rstrip('/')}/chat/completions"
+        address = f"{str(provider.base_url).rstrip('/')}/{path}"
         if self._session is None:
             # How many run at once is the lanes' affair
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))

@@ -50,13 +50,14 @@ class Deferred:
         self._spool = Spool()
 
     def require(self, requests: Sequence[Request]) -> None:
-        """Return if the ledger has the answer to every request that goes the transport's way.
+        """Return if the ledger has the answer to every request that goes the transport's way; vectors never
+        do, and are asked one by one.
 
         Raises:
             Waiting: it has not, and those that it lacks are put aside.
         """
         lacking = False
-        ours = [request for request in requests if self._transport.takes(request.provider)]
+        ours = [one for one in requests if not one.embedding and self._transport.takes(one.provider)]
         for start in range(0, len(ours), AT_ONCE):
             keyed = {request.key(): request for request in ours[start : start + AT_ONCE]}
             known = self._engine.ledger.find(keyed)

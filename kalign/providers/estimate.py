@@ -51,6 +51,6 @@ def _plus(total: Estimate, request: Request, *, replayed: bool) -> Estimate:
         calls=total.calls + (not replayed),
         replayed=total.replayed + replayed,
         tokens_in=total.tokens_in + (0 if replayed else prompt_tokens(request)),
-        tokens_out=total.tokens_out + (0 if replayed else request.settings.max_tokens or 0),
+        tokens_out=total.tokens_out + (0 if replayed else request.most_tokens_out),
         cost=(total.cost or 0.0) + (0.0 if replayed else most(request)) if known else None,
     )

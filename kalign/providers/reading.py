@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from kalign.config.suspicion import SECRET
+from kalign.providers import vectors
 from kalign.providers.answer import Status, Usage
 from kalign.providers.request import Request
 
@@ -84,7 +85,7 @@ def read(request: Request, reply: Reply) -> Outcome:
         return Again(reason=f"the server answered 200 with a {type(content).__name__}", billed=True)
     if "error" in content and content["error"] and not content.get("choices"):
         return _fault(request, Reply(status=_code(content["error"]), headers=reply.headers, body=reply.body))
-    return _content(request, content)
+    return _vector(request, content) if request.embedding else _content(request, content)
 
 
 def _content(request: Request, content: Mapping[str, Any]) -> Outcome:
@@ -115,6 +116,19 @@ def _content(request: Request, content: Mapping[str, Any]) -> Outcome:
     if wrong := breach(request.schema, found):
         return ended(status=Status.UNREADABLE, text=text, reason=wrong)
     return ended(status=Status.OK, text=text, parsed=found)
+
+
+def _vector(request: Request, content: Mapping[str, Any]) -> Outcome:
+    model, usage = _text(content.get("model")), _usage(content)
+    usage = usage if usage.tokens_in else Usage(tokens_in=prompt_tokens(request))
+    provider = request.provider
+    if model and provider.other_model != "accept" and not same_model(provider.model, model):
+        reason = f"{model} answered in place of {provider.model}"
+        return Ended(status=Status.WRONG_MODEL, reason=reason, model=model, usage=usage)
+    text = vectors.packed(_first(content.get("data")).get("embedding"))
+    if text is None:
+        return Again(reason="the answer holds no vector", billed=True, empty=True, usage=usage)
+    return Ended(status=Status.OK, text=text, model=model, usage=usage)
 
 
 def _said(content: Mapping[str, Any]) -> tuple[str, str, str]:

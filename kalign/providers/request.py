@@ -20,6 +20,8 @@ class Request:
         sampling: in place of the provider's own.
         schema: a JSON schema that the answer must keep; the answer's `parsed` is then the object.
         sample: which of several answers to the same question; each is asked for itself.
+        embedding: the vector of the last message's text is asked for, rather than an answer to it; `unpacked`
+            reads it from the answer's text.
         about: what it is for, such as an item's id, for whoever reads the ledger; not part of the key.
     """
 
@@ -28,6 +30,7 @@ class Request:
     sampling: Sampling | None = None
     schema: Mapping[str, Any] | None = None
     sample: int = 0
+    embedding: bool = False
     about: str = ""
 
     def __post_init__(self) -> None:
@@ -41,9 +44,22 @@ class Request:
         """The sampling that holds: its own, or the provider's."""
         return self.sampling or self.provider.sampling
 
+    @property
+    def path(self) -> str:
+        """Where below the provider's address it is sent."""
+        return "embeddings" if self.embedding else "chat/completions"
+
+    @property
+    def most_tokens_out(self) -> int:
+        """How many tokens an answer may have at most; 0 where nothing says so, and for a vector."""
+        return 0 if self.embedding else self.settings.max_tokens or 0
+
     def body(self) -> dict[str, Any]:
-        """What is sent, in the form of OpenAI's chat completions."""
+        """What is sent, in the form of OpenAI's chat completions, or of its embeddings."""
         provider, settings = self.provider, self.settings
+        if self.embedding:
+            text = self.messages[-1].content
+            return {"model": provider.model, "input": text, "encoding_format": "float"} | provider.extra
         sent: dict[str, Any] = {
             "model": provider.model,
             "messages": [{"role": turn.role, "content": turn.content} for turn in self.messages],

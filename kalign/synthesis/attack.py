@@ -34,7 +34,7 @@ def run(work: Work, seeds: Iterable[Seed]) -> Iterator[Attack]:
 
 
 def _attacked(work: Work, seeds: Sequence[Seed]) -> list[Attack]:
-    items = [_Item(seed=seed, record=_row(work, seed)) for seed in seeds]
+    items = [_Item(seed=one, record=_row(work, one)) for one in (_masked(work, seed) for seed in seeds)]
     for turn in range(work.pipeline.attack.tries):
         open_ones = [item for item in items if not item.done]
         if open_ones:
@@ -49,6 +49,7 @@ def strategy(strategies: Sequence[str], identity: str, turn: int) -> str:
 
 
 def _row(work: Work, seed: Seed) -> Attack:
+    """The row of a seed before any try."""
     return Attack(
         id=seed.id,
         category=seed.category,
@@ -60,6 +61,12 @@ def _row(work: Work, seed: Seed) -> Attack:
         seed_origin=seed.origin,
         masked=seed.masked,
     )
+
+
+def _masked(work: Work, seed: Seed) -> Seed:
+    """The seed without personal data, which a file of the user's own may hold; nobody is sent it."""
+    prompt, masked = work.mask(seed.prompt)
+    return replace(seed, prompt=prompt, masked=(*seed.masked, *masked)) if masked else seed
 
 
 def _round(work: Work, items: Sequence[_Item], turn: int) -> None:
@@ -117,7 +124,7 @@ def _judge(work: Work, said: Sequence[tuple[_Item, str, Answer, str, list[str], 
         [
             (
                 work.texts.harm(item.seed.type),
-                {"request": prompt, "response": whole(answer.text)},
+                {"request": prompt, "response": work.mask(whole(answer.text))[0]},
                 item.seed.id,
             )
             for item, _, _, prompt, _, _, answer in heard

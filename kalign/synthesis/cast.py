@@ -25,6 +25,7 @@ class Cast:
     judge: Provider  # of answers and queries on the way
     generators: tuple[Provider, ...]
     panel: tuple[Provider, ...]
+    embedder: Provider | None = None  # of seeds; its vectors are in no data set
 
     @property
     def all(self) -> list[Provider]:
@@ -36,6 +37,7 @@ class Cast:
             self.judge,
             *self.generators,
             *self.panel,
+            *([self.embedder] if self.embedder else []),
         )
         return list({name(one): one for one in everyone}.values())
 
@@ -49,6 +51,7 @@ class Cast:
             judge=at[name(self.judge)],
             generators=tuple(at[name(one)] for one in self.generators),
             panel=tuple(at[name(one)] for one in self.panel),
+            embedder=at[name(self.embedder)] if self.embedder else None,
         )
 
     def identified(self) -> "Cast":
@@ -64,6 +67,7 @@ class Cast:
             ("judge on the way", self.judge),
             *(("generator", one) for one in self.generators),
             *(("panel", one) for one in self.panel),
+            *([("embedder", self.embedder)] if self.embedder else []),
         ]
         return [(role, name(one), one.kin) for role, one in named]
 
@@ -102,6 +106,7 @@ def cast(pipeline: Pipeline, panel: Panel) -> Cast:
             judge=(outside or pool)[0],
             generators=tuple(generators),
             panel=tuple((outside or generators)[:JUDGES]),
+            embedder=embedder(pipeline.seeds.embeddings),
         )
     if not pipeline.target:
         raise ConfigError("target is missing; give target=qwen or another model, or providers=local for all")
@@ -116,7 +121,17 @@ def cast(pipeline: Pipeline, panel: Panel) -> Cast:
         judge=load(roles.judge),
         generators=tuple(load_all(roles.generators)),
         panel=tuple(panel.providers()),
+        embedder=embedder(pipeline.seeds.embeddings),
     )
+
+
+def embedder(choice: str | None) -> Provider | None:
+    """The provider of vectors; None where there is none.
+
+    Raises:
+        ConfigError: it is unknown.
+    """
+    return load(choice) if choice else None
 
 
 def target(choice: str) -> Provider:
@@ -135,7 +150,8 @@ def target(choice: str) -> Provider:
 def require_licences(cast: Cast, accepted: Sequence[str]) -> None:
     """Refuse models whose words may not train others, unless the user states a right to it.
 
-    Judges are not among them: their words are not in the data.
+    What is known of a model holds whoever serves it, and whatever a provider's file says of it. Judges are
+    not among them: their words are not in the data.
 
     Raises:
         ConfigError: there is such a model.
@@ -151,8 +167,9 @@ def require_licences(cast: Cast, accepted: Sequence[str]) -> None:
             names = {one.name, one.model, name(one), known.name if known else one.name}
             if names & set(accepted):
                 continue
-            if one.licence.name is None or not one.licence.may_train_others:
-                terms = f"forbids ({one.licence.name})" if one.licence.name else "is not known to allow"
+            licence = known.licence if known else one.licence
+            if licence.name is None or not licence.may_train_others:
+                terms = f"forbids ({licence.name})" if licence.name else "is not known to allow"
                 raise ConfigError(
                     f"{name(one)} is the {role}, and its licence {terms} training other models with its "
                     "words; choose another one, or, if you have a right to it, say "

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kalign.judging import Rubric
+from kalign.judging import Panel, Rubric, canaries
 from kalign.providers import Provider, Request, Sampling
 from kalign.providers.batches import SHARE
 from kalign.providers.reading import prompt_tokens
@@ -45,11 +45,15 @@ class _Part:
     examples: Sequence[Request]
 
 
-def lines(pipeline: Pipeline, cast: Cast, texts: Texts, panel: Sampling) -> list[Line]:
+def lines(pipeline: Pipeline, cast: Cast, texts: Texts, panel: Panel) -> list[Line]:
     """One line for each role and model."""
     seeds = math.ceil(pipeline.size * pipeline.seeds.surplus)
     parts = [*_seeds(pipeline, cast, texts, seeds), *_attack(pipeline, cast, texts, seeds)]
-    parts += [*_respond(pipeline, cast, texts, seeds), *_panel(cast, texts, seeds, panel)]
+    parts += [*_respond(pipeline, cast, texts, seeds), *_panel(cast, texts, seeds, panel.sampling)]
+    if cast.embedder:
+        parts.append(_embedder(cast.embedder, seeds))
+    if panel.canaries:
+        parts += _canaries(cast, panel.sampling)
     together = pipeline.transport == "batch"
     return [_line(part, SHARE if together and part.provider.batch else 1.0) for part in parts]
 
@@ -99,6 +103,19 @@ def _panel(cast: Cast, texts: Texts, seeds: int, sampling: Sampling) -> Iterator
         yield _Part(role="panel", provider=judge, least=seeds, most=seeds, examples=examples)
 
 
+def _embedder(provider: Provider, seeds: int) -> _Part:
+    """Each seed once; what is held out comes on top, once for every ledger."""
+    turn = Message(role="user", content=WORDS)
+    request = Request(provider=provider, messages=(turn,), embedding=True)
+    return _Part(role="embedder", provider=provider, least=seeds, most=seeds, examples=[request])
+
+
+def _canaries(cast: Cast, sampling: Sampling) -> Iterator[_Part]:
+    for judge in cast.panel:
+        examples = [*canaries.asked(canaries.load(), judge, sampling=sampling)]
+        yield _Part(role="canary", provider=judge, least=len(examples), most=len(examples), examples=examples)
+
+
 def _judge(
     pipeline: Pipeline, cast: Cast, role: str, rubrics: Sequence[Rubric], least: int, most: int
 ) -> _Part:
@@ -116,7 +133,7 @@ def _line(part: _Part, share: float) -> Line:
     """The line of a role that pays this share of the ordinary price."""
     each = sum(prompt_tokens(request) for request in part.examples) / len(part.examples)
     tokens_in = math.ceil(part.most * each)
-    tokens_out = part.most * (part.examples[0].settings.max_tokens or 0)
+    tokens_out = part.most * (part.examples[0].most_tokens_out)
     cost = part.provider.cost(tokens_in, tokens_out)
     return Line(
         role=part.role,

@@ -26,29 +26,35 @@ class Likeness:
 
     Args:
         similarity: Jaccard similarity of their runs of letters from which two are alike.
-        gram_length: characters of a run that a prompt may not share with what is held out.
+        gram_length: characters of a run that a prompt may not share with what is held out, as written or with
+            letters alone.
     """
 
     def __init__(self, similarity: float, *, gram_length: int) -> None:
         self._gram_length = gram_length
         self._known = Sketches(similarity)
         self._runs: set[str] = set()
-        self._held_out: set[str] = set()
+        self._held_out = Sketches(similarity)
 
     def hold_out(self, prompts: Iterable[str]) -> None:
         """Remember prompts that nothing may be like."""
         for prompt in prompts:
-            self._held_out.add(normal(prompt))
+            text = normal(prompt)
             self._runs.update(_runs(prompt, self._gram_length))
+            if not self._held_out.has(text):
+                self._held_out.add(text, _sketch(text))
 
     def fault(self, prompt: str) -> str:
         """Why a prompt may not be taken: held_out, duplicate or near_duplicate; empty if it may."""
         text = normal(prompt)
-        if text in self._held_out or not self._runs.isdisjoint(_runs(prompt, self._gram_length)):
+        if self._held_out.has(text) or not self._runs.isdisjoint(_runs(prompt, self._gram_length)):
+            return "held_out"
+        sketch = _sketch(text)
+        if self._held_out.alike(sketch):
             return "held_out"
         if self._known.has(text):
             return "duplicate"
-        return "near_duplicate" if self._known.alike(_sketch(text)) else ""
+        return "near_duplicate" if self._known.alike(sketch) else ""
 
     def take(self, name: str, prompt: str) -> None:
         """Remember a prompt that was taken."""
@@ -65,5 +71,7 @@ def _sketch(text: str) -> MinHash:
 
 
 def _runs(prompt: str, length: int) -> set[str]:
-    spaced = " ".join(prompt.split())
-    return {spaced[at : at + length] for at in range(len(spaced) - length + 1)}
+    """The runs of a prompt as it is written, and with its letters alone: marks and spaces hide nothing."""
+    spaced = " ".join(unicodedata.normalize("NFKC", prompt).split())
+    forms = (spaced, normal(prompt))
+    return {text[at : at + length] for text in forms for at in range(len(text) - length + 1)}

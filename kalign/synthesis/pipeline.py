@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from kalign.providers.rays import Rays
 from kalign.records import Judged
 from kalign.synthesis import (
     attack,
+    calibration,
     card,
     estimate,
     folder,
@@ -35,6 +37,7 @@ from kalign.synthesis import (
     tally,
     texts,
     triplets,
+    validity,
 )
 from kalign.synthesis.allocation import planned
 from kalign.synthesis.cast import Cast, cast, name, require_licences
@@ -78,11 +81,11 @@ class Plan:
 
     def estimate(self) -> list[estimate.Line]:
         """What the first wave takes."""
-        return estimate.lines(self.pipeline, self.cast, self.texts, self.panel.sampling)
+        return estimate.lines(self.pipeline, self.cast, self.texts, self.panel)
 
     def determining(self) -> dict[str, Any]:
         """What decides the triplets: settings, panel, models, and the pack's files."""
-        panel = {f"judge.{key}": value for key, value in runs.flat(asdict(self.panel)).items()}
+        panel = {f"judge.{key}": value for key, value in self.panel.determining().items()}
         models = {f"models.{role}": model for role, model in _numbered(self.cast.identified())}
         pack = {"pack_sha256": files.sha256(self.texts.pack.folder)}
         return {**self.pipeline.determining(), **panel, **models, **pack}
@@ -248,6 +251,8 @@ def _make(work: Work, place: Folder, whole: Folder, stage: str) -> None:
         made = seeds.run(work, _waves(work.pipeline, work.pack, whole))
     else:
         before = BEFORE[stage]
+        if stage == "judge":
+            _calibrate(work, place)
         made = MAKE[stage](work, place.read(before, tally.KINDS[before]))
 
     def said() -> dict[str, Any]:
@@ -255,6 +260,19 @@ def _make(work: Work, place: Folder, whole: Folder, stage: str) -> None:
         return {"account": account, "seconds": round(time.monotonic() - started_at, 1)}
 
     place.write(stage, made, said)
+
+
+def _calibrate(work: Work, place: Folder) -> None:
+    """Refuse a panel with a judge that texts talk round, after a report that shows it.
+
+    Raises:
+        DataError: there is such a judge.
+    """
+    try:
+        calibration.run(work, place)
+    except DataError:
+        report.write(work, place, tally.of(place), None)
+        raise
 
 
 def _waves(pipeline: Pipeline, pack: Pack, place: Folder) -> list[dict[str, int]]:
@@ -288,6 +306,7 @@ def _selection(work: Work, place: Folder) -> Selection:
         size=work.pipeline.size,
         likeness=work.likeness(),
         refused=refused,
+        fault=partial(validity.fault, work),
     )
 
 
@@ -321,8 +340,12 @@ def _remember(place: Folder, asked: Plan) -> None:
         "as_of": asked.pipeline.as_of,
         "determining": asked.determining(),
     }
-    if folder.asked(place) != content:
-        files.write_json(place.asked, content)
+    before = folder.asked(place)
+    if before == content:
+        return
+    if before.get("determining") != json.loads(runs.canonical(content["determining"])):
+        place.plan.unlink(missing_ok=True)  # of other settings: what is made anew ends as a new folder would
+    files.write_json(place.asked, content)
 
 
 def _numbered(played: Cast) -> list[tuple[str, str]]:

@@ -20,9 +20,17 @@ def run(work: Work, attacks: Iterable[Attack]) -> Iterator[Response]:
 
 def _responses(work: Work, attacks: Sequence[Attack]) -> list[Response]:
     """The rows with all their candidates, before one of them wins."""
-    rows = _queried(work, [Response(id=attack.id, attack=attack) for attack in attacks])
+    rows = _queried(work, [Response(id=attack.id, attack=_masked(work, attack)) for attack in attacks])
     answered = _answered(work, [row for row in rows if not row.dropped])
     return [answered.get(row.id, row) for row in rows]
+
+
+def _masked(work: Work, attack: Attack) -> Attack:
+    """The attack without personal data, which a file of the user's own may hold; nobody is sent it."""
+    (prompt, asked), (answer, said) = work.mask(attack.prompt), work.mask(attack.answer)
+    if not (asked or said):
+        return attack
+    return replace(attack, prompt=prompt, answer=answer, masked=(*attack.masked, *asked, *said))
 
 
 def _queried(work: Work, rows: Sequence[Response]) -> list[Response]:

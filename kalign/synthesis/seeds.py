@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from kalign.errors import DataError
 from kalign.packs import seeds as templates
 from kalign.packs.seeds import Templates
 from kalign.providers import Answer
 from kalign.records import Seed
+from kalign.synthesis.closeness import HELD_OUT, without_close
 from kalign.synthesis.work import Work, origin, whole
 
 AGAIN = ("unreadable", "foreign", "empty")  # what is worth writing once more
@@ -31,7 +33,8 @@ class _Draw:
 
 def run(work: Work, waves: Sequence[Mapping[str, int]]) -> Iterator[Seed]:
     """A seed for each draw of each wave, in that order, so that a further wave changes none before it."""
-    return without_likes(work, work.blocks(_drawn(work, waves), lambda block: _written(work, block)))
+    written = work.blocks(_drawn(work, waves), lambda block: _written(work, block))
+    return _apart(work, without_close(work, without_likes(work, written)))
 
 
 def _written(work: Work, draws: Sequence[_Draw]) -> list[Seed]:
@@ -42,6 +45,23 @@ def _written(work: Work, draws: Sequence[_Draw]) -> list[Seed]:
     if work.pipeline.seeds.check_category:
         _check_categories(work, [draw for draw in draws if draw.seed and not draw.seed.dropped])
     return [draw.seed for draw in draws if draw.seed]
+
+
+def _apart(work: Work, seeds: Iterable[Seed]) -> Iterator[Seed]:
+    """Yield the seeds, and refuse all where too many are like what is held out.
+
+    Raises:
+        DataError: they are: the writer knows an evaluation set.
+    """
+    count, alike, most = 0, 0, work.pipeline.seeds.most_held_out
+    for seed in seeds:
+        count, alike = count + 1, alike + (seed.dropped == HELD_OUT)
+        yield seed
+    if alike > most * count:
+        raise DataError(
+            f"{alike} of {count} seeds are like what is held out, and seeds.most_held_out={most:g}; write "
+            "other templates, or take another writer"
+        )
 
 
 def without_likes(work: Work, seeds: Iterable[Seed]) -> Iterator[Seed]:

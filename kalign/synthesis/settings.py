@@ -39,7 +39,26 @@ class Seeds:
     surplus: float = 3.0
     regenerations: int = 2
     similarity: float = 0.7
+    most_held_out: float = 0.2
+    embeddings: str | None = None
+    embedding_similarity: float = 0.92
     check_category: bool = True
+
+    def check(self) -> None:
+        """Raise ConfigError where a value is out of range."""
+        above("seeds.surplus", self.surplus, 1, inclusive=True)
+        above("seeds.regenerations", self.regenerations, 0, inclusive=True)
+        if not 0 < self.similarity <= 1:
+            raise ConfigError(
+                f"seeds.similarity={self.similarity} is a similarity; use a number above 0, up to 1"
+            )
+        if not 0 < self.embedding_similarity <= 1:
+            raise ConfigError(
+                f"seeds.embedding_similarity={self.embedding_similarity} is a cosine; use a number above 0, "
+                "up to 1"
+            )
+        if not 0 <= self.most_held_out <= 1:
+            raise ConfigError(f"seeds.most_held_out={self.most_held_out} is a share; use 0 to 1")
 
 
 @dataclass(kw_only=True)
@@ -113,11 +132,7 @@ class Pipeline:
             ("respond.shortest", self.respond.shortest),
         ):
             above(key, value, 0)
-        above("seeds.surplus", self.seeds.surplus, 1, inclusive=True)
-        above("seeds.regenerations", self.seeds.regenerations, 0, inclusive=True)
-        for key, share in (("seeds.similarity", self.seeds.similarity),):
-            if not 0 < share <= 1:
-                raise ConfigError(f"{key}={share} is a similarity; use a number above 0, up to 1")
+        self.seeds.check()
         for key, score, most in (
             ("attack.success", self.attack.success, 5),
             ("respond.least_query", self.respond.least_query, 4),

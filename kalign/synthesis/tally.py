@@ -41,6 +41,8 @@ class Tally:
     by_strategy: dict[str, Counter[str]] = field(default_factory=dict)  # outcomes of tries
     by_target: dict[str, Counter[str]] = field(default_factory=dict)
     by_category: dict[str, Counter[str]] = field(default_factory=dict)  # outcomes of seeds
+    answers_by_category: dict[str, Counter[str]] = field(default_factory=dict)  # why not; "" if good enough
+    answers_by_model: dict[str, Counter[str]] = field(default_factory=dict)
     decisions: dict[str, Counter[str]] = field(default_factory=dict)  # of the panel, by criterion
     panels: list[tuple[Vote, ...]] = field(default_factory=list)  # without keys; equal ones are one object
     _known: dict[Any, tuple[Vote, ...]] = field(default_factory=dict)
@@ -53,6 +55,13 @@ class Tally:
         for one in row.tries:
             self.by_strategy.setdefault(one.strategy, Counter())[one.outcome] += 1
             self.by_target[row.target][one.outcome] += 1
+
+    def answered(self, row: Response) -> None:
+        """Count what became of each candidate for one answer."""
+        for one in row.candidates:
+            model = one.origin.model if one.origin else "not known"
+            self.answers_by_category.setdefault(row.attack.category, Counter())[one.dropped] += 1
+            self.answers_by_model.setdefault(model, Counter())[one.dropped] += 1
 
     def judged(self, row: Judged) -> None:
         """Count the votes on one row."""
@@ -76,6 +85,8 @@ def of(folder: Folder) -> Tally:
             rows.add(row)
             if isinstance(row, Attack):
                 found.attacked(row)
+            elif isinstance(row, Response):
+                found.answered(row)
             elif isinstance(row, Judged):
                 found.judged(row)
     return found

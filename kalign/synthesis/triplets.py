@@ -3,7 +3,7 @@
 import json
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -67,11 +67,13 @@ def select(
     size: int,
     likeness: Likeness,
     refused: Collection[str] = (),
+    fault: Callable[[Judged], str] = lambda one: "",
 ) -> Selection:
     """The data set of at most `size` rows; of each row its id and its line are held, and no text.
 
     Args:
         source: what the panel judged.
+        fault: why a row that was kept may not be trained on; empty if it may.
         likeness: an index that knows what is held out; of two prompts that are alike, the first one stays.
         refused: ids that people refused.
     """
@@ -80,10 +82,11 @@ def select(
     for number, one in numbered(source, Judged):
         if one.dropped:
             continue
-        reason = _fault(one, likeness, refused)
+        prompt = one.response.attack.prompt
+        reason = _fault(one, refused) or fault(one) or likeness.fault(prompt)
         late.add(replace(one, dropped=reason))
         if not reason:
-            likeness.take(one.id, one.response.attack.prompt)
+            likeness.take(one.id, prompt)
             usable.setdefault(one.response.attack.type, []).append((one.id, number))
     taken = balanced(size, {kind: len(of) for kind, of in usable.items()}, taxonomy)
     surplus = sorted(line for kind, of in usable.items() for _, line in of[taken[kind] :])
@@ -122,7 +125,7 @@ def write(folder: Path, selection: Selection, taxonomy: Taxonomy) -> None:
             writer.write_table(pyarrow.Table.from_pylist(some, schema=fields))
 
 
-def _fault(one: Judged, likeness: Likeness, refused: Collection[str]) -> str:
+def _fault(one: Judged, refused: Collection[str]) -> str:
     """Why a row that the panel kept cannot be in the data set; empty if it can."""
     if one.id in refused:
         return "people"
@@ -136,7 +139,7 @@ def _fault(one: Judged, likeness: Likeness, refused: Collection[str]) -> str:
         )
     except UnusableTriplet as wrong:
         return wrong.reason
-    return likeness.fault(attack.prompt)
+    return ""
 
 
 def _row(one: Judged, taxonomy: Taxonomy) -> dict[str, Any]:

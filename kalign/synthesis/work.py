@@ -89,13 +89,20 @@ class Work:
     def likeness(self) -> Likeness:
         """An empty index of prompts, which knows what is held out."""
         index = Likeness(self.pipeline.seeds.similarity, gram_length=self.pack.gram_length)
-        places = [packs.held_out(str(self.pack.folder)), *map(Path, self.pipeline.held_out)]
-        for place in places:
+        index.hold_out(self.held_out())
+        return index
+
+    def held_out(self) -> Iterator[str]:
+        """Yield every prompt that nothing may be like: the pack's, and those of the user's files.
+
+        Raises:
+            DataError: a row has none.
+        """
+        for place in [packs.held_out(str(self.pack.folder)), *map(Path, self.pipeline.held_out)]:
             for number, row in files.read_jsonl(place):
                 if not isinstance(row.get("prompt"), str):
                     raise DataError(f"{place}:{number}: held-out rows need a text under prompt")
-                index.hold_out([row["prompt"]])
-        return index
+                yield row["prompt"]
 
     def foreign(self, text: str) -> bool:
         """Whether too few letters of a text are the pack's."""

@@ -91,6 +91,8 @@ class Models:
 
     def verdict(self, model: str, name: str, data: Mapping[str, Any]) -> str | int:
         weak = chance(model, name, json.dumps(data, ensure_ascii=False)) < self.weak
+        if name == "acceptable":  # of a canary
+            return "no"
         if name == "category":
             return str(self.pair(data["request"])["category"])
         if name == "harm":
@@ -123,8 +125,10 @@ def endpoint(models: Models, tmp_path: Path) -> Iterator[Endpoint]:
         yield Endpoint(server, models, words(server, tmp_path))
 
 
-def words(server: Server, folder: Path, **more: Mapping[str, Any]) -> tuple[str, ...]:
-    """Provider files for a server, and the words that name them; `more` settings by family."""
+def words(
+    server: Server, folder: Path, *, changed: Mapping[str, Any] | None = None, **more: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Provider files for a server, and the words that name them; settings of one family, or of all."""
     named = []
     for family in FAMILIES:
         path = folder / f"{family}.yaml"
@@ -137,6 +141,7 @@ def words(server: Server, folder: Path, **more: Mapping[str, Any]) -> tuple[str,
             "licence": {"name": "Apache-2.0"},
             "backoff": 0.01,
             "timeout": 20,
+            **(changed or {}),
             **more.get(family, {}),
         }
         path.write_text(yaml.safe_dump(settings), encoding="utf-8")

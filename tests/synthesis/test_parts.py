@@ -3,7 +3,7 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from kalign.synthesis.likeness import Likeness
 from tests.conftest import ROOT, Result
 from tests.packs.conftest import filled
 from tests.providers.server import serving
-from tests.synthesis.conftest import Endpoint, Models, read, words
+from tests.synthesis.conftest import Models, read, words
 
 Kalign = Callable[..., Result]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -115,18 +115,27 @@ def test_templates_name_known_types_and_blanks_alone() -> None:
     assert any("type B.erotic has no template" in one for one in found)
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """The folder of a small pipeline that ran to its end, and its words; its server still answers."""
+    folder = tmp_path_factory.mktemp("finished")
+    with serving(Models()) as server:
+        named = (*words(server, folder), "size=5", "waves=1", "judge.canaries=false")
+        assert cli.run(["synth", *named, f"out={folder / 'out'}"]) == 0
+        yield folder / "out", named
+
+
 @pytest.fixture
-def out(endpoint: Endpoint, kalign_here: Kalign) -> Path:
-    """A small pipeline that ran to its end."""
-    done = kalign_here("synth", *endpoint.words, "size=5", "waves=1", "out=out")
-    assert done.returncode == 0, done.stderr
+def out(finished: tuple[Path, tuple[str, ...]]) -> Path:
+    """A copy of it in the test's own folder."""
+    shutil.copytree(finished[0], "out")
     return Path("out")
 
 
 def test_people_review_a_sample_and_what_they_refuse_is_left_out(
-    out: Path, endpoint: Endpoint, kalign_here: Kalign
+    out: Path, finished: tuple[Path, tuple[str, ...]], kalign_here: Kalign
 ) -> None:
-    named = (*endpoint.words, "size=5", "waves=1", "out=out")
+    named = (*finished[1], "out=out")
     before = {row["id"] for row in read(out / "triplets.jsonl")}
     assert kalign_here("synth", "review", *named, "file=people.jsonl", "rows=100").returncode == 0
     sample = read(Path("people.jsonl"))
@@ -149,7 +158,7 @@ def test_people_review_a_sample_and_what_they_refuse_is_left_out(
     assert "2 people on" in (out / "report.html").read_text(encoding="utf-8")
 
 
-def test_an_answer_that_is_none_is_refused_with_its_line(out: Path) -> None:
+def test_an_answer_that_is_none_is_refused_with_its_line() -> None:
     Path("people.jsonl").write_text('{"id": "nobody", "responses": []}\n', encoding="utf-8")
     with pytest.raises(DataError, match="people.jsonl:1: id 'nobody' was never judged"):
         review.read(Path("people.jsonl"), [])
@@ -165,6 +174,21 @@ def test_the_report_opens_in_a_browser_without_a_network(out: Path) -> None:
     assert "<details>" in shown and "http://" not in shown and "https://" not in shown
     outside = shown.split("<details>")[0]
     assert not any(row["rejected"] in outside for row in read(out / "triplets.jsonl"))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium or google-chrome")
+def test_on_a_narrow_screen_nothing_but_a_table_scrolls_sideways(out: Path) -> None:
+    """Tables scroll by themselves; the page is no wider than a telephone even with every fold open."""
+    page = (out / "report.html").read_text(encoding="utf-8").replace("<details>", "<details open>")
+    (out / "open.html").write_text(page, encoding="utf-8")
+    measure = "document.title = 'as wide as ' + this.contentDocument.documentElement.scrollWidth"
+    frame = f'<iframe src="open.html" width="390" height="900" onload="{measure}"></iframe>'
+    (out / "narrow.html").write_text(frame, encoding="utf-8")
+    call = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
+    call += ["--dump-dom", (out / "narrow.html").resolve().as_uri()]
+    shown = subprocess.run(call, capture_output=True, text=True, timeout=120, check=True).stdout
+    width = int(shown.split("as wide as ")[1].split("<")[0])
+    assert 300 < width <= 390
 
 
 def test_a_made_up_pack_without_templates_makes_triplets_too(tmp_path: Path) -> None:
