@@ -15,6 +15,7 @@ import pytest
 from kalign import cli, files, packs
 from kalign.config.data import Data
 from kalign.data import sources
+from kalign.synthesis import work
 from kalign.synthesis.texts import NAMED
 from tests.conftest import Result
 from tests.providers.server import Reply, Server, fault, says, serving
@@ -129,10 +130,14 @@ def test_the_card_warns_counts_and_names_the_models(made: Made) -> None:
     assert "No judge of the panel is of a generator's family." in card
 
 
-def test_the_same_command_asks_nothing_again_and_writes_the_same_bytes(made: Made, kalign: Kalign) -> None:
+def test_the_same_command_asks_nothing_again_and_writes_the_same_bytes(
+    made: Made, kalign_here: Kalign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the size of the blocks that are held at a time."""
+    monkeypatch.setattr(work, "BLOCK", 7)
     before = {name: (made.out / name).read_bytes() for name in (*FINAL, "triplets.parquet")}
     asked = made.server.requests
-    assert kalign("synth", *made.words, "--offline").returncode == 0
+    assert kalign_here("synth", *made.words, "--offline").returncode == 0
     assert made.server.requests == asked
     assert {name: (made.out / name).read_bytes() for name in before} == before
 

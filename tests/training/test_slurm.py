@@ -30,9 +30,10 @@ CONFIG = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
-SlurmctldPort=16817
-SlurmdPort=16818
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
 AuthType=auth/munge
+AuthInfo=socket={munge}.socket
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -53,16 +54,23 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One node with two tasks at a time."""
+    """One node with two tasks at a time, on ports and a socket of its own: another Slurm may run here."""
     folder = tmp_path_factory.mktemp("slurm")
     for name in ("state", "spool"):
         (folder / name).mkdir()
     host, cores = socket.gethostname(), max(2, os.cpu_count() or 2)
     config = folder / "slurm.conf"
-    config.write_text(CONFIG.format(host=host, folder=folder, cores=cores), encoding="utf-8")
-    Path("/run/munge").mkdir(exist_ok=True)
-    shutil.chown("/run/munge", "munge", "munge")
-    started = [["runuser", "-u", "munge", "--", "munged", "--foreground", "--force"]]
+    munge = Path(f"/run/munge/kalign-{os.getpid()}")
+    config.write_text(
+        CONFIG.format(host=host, folder=folder, cores=cores, ports=free_ports(), munge=munge),
+        encoding="utf-8",
+    )
+    munge.parent.mkdir(exist_ok=True)
+    shutil.chown(munge.parent, "munge", "munge")
+    own = [f"--{name}-file={munge}.{name}" for name in ("pid", "log", "seed")]
+    started = [
+        ["runuser", "-u", "munge", "--", "munged", "--foreground", f"--socket={munge}.socket", *own],
+    ]
     started += [["slurmctld", "-D", "-f", str(config)], ["slurmd", "-D", "-f", str(config), "-N", host]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(config))
@@ -78,6 +86,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             for process in reversed(running):
                 process.terminate()
                 process.wait(20)
+            for left in munge.parent.glob(f"{munge.name}.*"):
+                left.unlink()
+
+
+def free_ports() -> list[int]:
+    with socket.socket() as one, socket.socket() as other:
+        for each in (one, other):
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in (one, other)]
 
 
 def slurm(*command: str) -> str:
