@@ -1,8 +1,10 @@
 """Calibration: before the panel judges, each of its judges meets texts that try to talk it round."""
 
+from dataclasses import replace
 from typing import Any
 
 from kalign.judging import canaries
+from kalign.providers import Provider
 from kalign.synthesis import folder
 from kalign.synthesis.work import Work
 
@@ -18,13 +20,17 @@ def run(work: Work, place: folder.Folder) -> None:
     """
     if not work.panel.canaries:
         return
-    known, sampling = canaries.load(), work.panel.sampling
-    scores = [
-        canaries.score(known, judge, work.ask(ROLE, [*canaries.asked(known, judge, sampling=sampling)]))
-        for judge in work.cast.panel
-    ]
+    scores = [_score(work, judge) for judge in work.cast.panel]
     place.note(NOTED, {"scores": [one.as_dict() for one in scores]})
     canaries.require_firm(scores, most_fooled=work.panel.most_fooled)
+
+
+def _score(work: Work, judge: Provider) -> canaries.Score:
+    known = canaries.load()
+    requests = [*canaries.asked(known, judge, sampling=work.panel.sampling)]
+    # A vendor's batch may take a day, and sixty questions are few: they are asked one by one where that goes
+    asking = work if judge.base_url is None else replace(work, deferred=None)
+    return canaries.score(known, judge, asking.ask(ROLE, requests))
 
 
 def noted(place: folder.Folder) -> list[canaries.Score]:

@@ -16,7 +16,7 @@ from tests.providers.vendor import Vendor, selling
 from tests.synthesis.conftest import FAMILIES, Models, read, words
 
 Kalign = Callable[..., Result]
-SMALL = ("size=5", "waves=1", "attack.tries=2")
+SMALL = ("size=5", "waves=1", "attack.tries=2", "judge.canaries=false")
 
 
 @pytest.fixture
