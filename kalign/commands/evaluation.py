@@ -171,6 +171,7 @@ COMMANDS: Mapping[str, Command] = {
         "scored by lm-evaluation-harness: data is a local copy, tasks some of its tasks, num_fewshot "
         "(0) and chat_template (false) are the harness' own. "
         + benchmarks.ABOUT
+        + judges.ABOUT
         + "compare pairs finished evaluations, each "
         "with the first.",
     ),
