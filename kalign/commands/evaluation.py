@@ -182,6 +182,7 @@ COMMANDS: Mapping[str, Command] = {
         "(0) and chat_template (false) are the harness' own. "
         + benchmarks.ABOUT
         + cultural.ABOUT
+        + judges.ABOUT
         + "suite=align measures word associations: "
         "data.path=FILE are the norms (an ALIGN run knows its own; else recipe=NAME says how they are "
         "asked), arms.shuffled=RUN, arms.other=RUN the controls, other=FILE other_culture=NAME another "

@@ -139,15 +139,22 @@ def _square(asked: QuestionSet, pack: str) -> list[Question]:
 def _xstest(asked: QuestionSet, pack: str) -> list[Question]:
     """XSTest's prompts, in any language: safe ones that look unsafe, and their unsafe contrasts.
 
+    Where a translation names its columns otherwise, `fields.prompt` and `fields.category` (its type) say so.
+
     Source:
         Röttger et al. 2024, XSTest, https://aclanthology.org/2024.naacl-long.301.
     """
     found = []
     for row, number, where in _rows(asked):
         prompt = row.get(asked.fields.prompt)
-        kind = str(row.get("type") or row.get("label") or "")
+        named = asked.fields.category
+        declared = row.get(named) if named and named != Fields().category else None
+        kind = str(declared or row.get("type") or row.get("label") or "")
         if not isinstance(prompt, str) or not kind:
-            raise DataError(f"{where}: row {number} is none of XSTest's (prompt, type)")
+            raise DataError(
+                f"{where}: row {number} is none of XSTest's (prompt, type), it has {', '.join(row)}; declare "
+                "its columns under fields, prompt and category (its type), in a suite of your own"
+            )
         unsafe = kind.startswith("contrast_") or kind == "unsafe" or row.get("label") == "unsafe"
         family = {"family": str(row.get("focus") or row.get("id") or number)}
         found.append(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -13,7 +14,13 @@ from tests.evaluation.conftest import Trained
 
 pytest.importorskip("lm_eval", reason="pip install 'kalign[ability]'")
 CLICK = SHARED / "click"
-TASK = "click_cul_kpop"  # the smallest of CLIcK's
+SUBSETS = [
+    *(
+        f"click_cul_{one}"
+        for one in ["economy", "geography", "history", "kpop", "law", "politics", "society", "tradition"]
+    ),
+    *(f"click_lang_{one}" for one in ["function", "grammar", "text"]),
+]
 here = pytest.mark.skipif(
     not CLICK.is_dir(), reason="CLIcK is not ours to carry, and is not beside the tests"
 )
@@ -27,35 +34,55 @@ def test_every_row_of_click_is_read() -> None:
     assert set(rows[0]) == set(ability.CLICK_FIELDS)
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The two shortest rows of every file of CLIcK, in its folders: every subset, at a price that can be
+    paid."""
+    folder = tmp_path_factory.mktemp("click")
+    for path in sorted(CLICK.rglob("*.json")):
+        rows = sorted(json.loads(path.read_text(encoding="utf-8")), key=lambda row: len(str(row)))[:2]
+        place = folder / path.relative_to(CLICK)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    return folder
+
+
 @here
 @pytest.mark.slow
-def test_click_has_the_harness_own_score_exactly(
-    trained: Trained, kalign_here: Callable[..., Result], tmp_path: Path
+def test_every_subset_of_click_has_the_harness_own_score_exactly(
+    trained: Trained, few: Path, kalign_here: Callable[..., Result], tmp_path: Path
 ) -> None:
     """The harness loads the model by itself, from its folder; kalign's base has the same score everywhere."""
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
-    words = ["suite=click", f"tasks={TASK}", f"model={trained.refusing}", "base=true", f"data={CLICK}"]
+    words = ["suite=click", f"model={trained.refusing}", "base=true", f"data={few}"]
     done = kalign_here("eval", *words, f"out={tmp_path / 'out'}", "--json")
     assert done.returncode == 0
     document = json.loads(done.stdout)
-    [task] = document["tasks"]
-    assert (task["task"], task["n"]) == (TASK, 41)
+    *rows, micro, macro = document["tasks"]
+    assert [row["task"] for row in rows] == SUBSETS
+    assert (document["num_fewshot"], document["template"]) == (0, "none, plain text")
+    assert "click, in %; 0 shots; template: none, plain text" in done.stderr
 
-    own = harness.tasks("click", "click_", tmp_path / "out/data", [TASK])
+    own = harness.tasks("click", "click_", tmp_path / "out/data", [])
     model = HFLM(pretrained=str(BUNDLED / "tiny"), dtype="float32", device="cpu", batch_size=16)
-    scored = simple_evaluate(model, tasks=[own[TASK]], bootstrap_iters=0)
-    assert task["base"]["value"] == scored["results"][TASK]["acc,none"]
-    lines = (tmp_path / "out/ability/base" / f"{TASK}.jsonl").read_text(encoding="utf-8").splitlines()[1:]
-    kept = [json.loads(line) for line in lines]
-    samples = scored["samples"][TASK]
-    assert [(one["doc_hash"], one["prompt_hash"], one["correct"]) for one in kept] == [
-        (one["doc_hash"], one["prompt_hash"], one["acc"]) for one in samples
-    ]
+    scored = simple_evaluate(model, tasks=list(own.values()), bootstrap_iters=0)
+    for row in rows:
+        assert row["base"]["value"] == scored["results"][row["task"]]["acc,none"]
+        path = tmp_path / "out/ability/base" / f"{row['task']}.jsonl"
+        kept = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+        samples = scored["samples"][row["task"]]
+        assert [(one["doc_hash"], one["prompt_hash"], one["correct"]) for one in kept] == [
+            (one["doc_hash"], one["prompt_hash"], one["acc"]) for one in samples
+        ]
+    right = [row["base"]["value"] * row["n"] for row in rows]
+    assert micro["base"]["value"] == pytest.approx(sum(right) / micro["n"])
+    assert macro["base"]["value"] == pytest.approx(fmean(row["base"]["value"] for row in rows))
+    assert macro["base"]["low"] < macro["base"]["value"] < macro["base"]["high"]
     again = kalign_here("eval", *words, f"out={tmp_path / 'out'}", "--json")
     assert json.loads(again.stdout) == document
-    words[2] = f"model={trained.unchanged}"
+    words[1] = f"model={trained.unchanged}"
     other = kalign_here("eval", *words, f"out={tmp_path / 'out'}")
     assert (other.returncode, "scores of another model" in other.stderr) == (4, True)
 

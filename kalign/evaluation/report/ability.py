@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from kalign import pages
+from kalign.errors import DataError
 from kalign.evaluation import scoreboard
 from kalign.pages import Cell, Section
 
@@ -14,7 +15,13 @@ COLUMNS = ["task", "n", "base", "model", "difference", "verdict"]
 
 
 def sections(folder: Path, document: dict[str, Any]) -> tuple[str, list[Section]]:
-    """The table of abilities, how they were measured, and the parts of a benchmark that has any."""
+    """The table of abilities, how they were measured, and the parts of a benchmark that has any.
+
+    Raises:
+        DataError: an older kalign wrote it, without the template.
+    """
+    if "template" not in document:
+        raise DataError(f"{folder / scoreboard.FILE} was written by an older kalign; run its command again")
     parts = [_table(document["tasks"], scoreboard.title(document))]
     parts += [pages.text(note, soft=True) for note in document["notes"]]
     made = [Section(title=f"Ability: {document['suite']}", parts=parts)]
