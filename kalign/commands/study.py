@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kalign.commands.command import Command, console, print_json, quiet_libraries
+from kalign.commands.evaluation import ABILITIES
 from kalign.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -120,10 +121,17 @@ def _settings(rest: Sequence[str]) -> list[str]:
 
 
 def _abilities(said: str) -> dict[str, str | None]:
-    """Benchmarks by name, each with the place of a local copy, if one is given behind a colon."""
+    """Benchmarks by name, each with the place of a local copy, if one is given behind a colon.
+
+    Raises:
+        ConfigError: there is no such benchmark.
+    """
+    from kalign.config.rules import one_of
+
     found: dict[str, str | None] = {}
     for one in filter(None, said.split(",")):
         name, _, copy = one.partition(":")
+        one_of("abilities", name, ABILITIES)
         found[name] = copy or None
     return found
 

@@ -185,8 +185,14 @@ def test_what_no_study_can_be_is_refused_before_anything_is_trained(tmp_path: Pa
     with pytest.raises(ConfigError, match="names a model twice"):
         command.asked(["models=qwen,qwen"])
     with pytest.raises(ConfigError, match="give launch=ddp too"):
-        command.asked(["ranks=2"])
-    assert list(command.asked([]).recipes) == command.MODELS.split(",")
+        command.asked(["models=qwen", "ranks=2"])
+    with pytest.raises(ConfigError, match="abilities=kmlu is unknown; did you mean kmmlu"):
+        command.asked(["models=qwen", "abilities=kmlu"])
+    for wrong in ("suite=kko", "judge=nobody"):
+        with pytest.raises(ConfigError, match="is unknown|nobody"):
+            studying.run(
+                command.asked(["models=qwen", wrong, f"out={tmp_path}"]), Here(), Console(file=io.StringIO())
+            )
 
 
 def test_both_studies_are_offered(kalign_here: Kalign, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from kalign import files, runs, statistics, yaml_files
 from kalign.errors import DataError, IntegrityError
-from kalign.evaluation import compare, report, results
+from kalign.evaluation import compare, panels, report, results, suite
 from kalign.evaluation.scores import Score
 from kalign.evaluation.study import findings, page, stages
 from kalign.evaluation.study.stages import Part, Wanted, Work
@@ -36,6 +36,8 @@ def run(wanted: Wanted, work: Work, console: Console) -> dict[str, Any]:
         Interrupted: it was asked to leave; the same command goes on.
         KalignError: nothing was found, or what was found does not belong together.
     """
+    suite.load(wanted.suite, wanted.sets).questions()  # refused now, not after the first training
+    panels.providers(tuple(wanted.judge.split(",")))
     with runs.locked(Run(wanted.out)):
         files.write_json(wanted.out / "as_of.json", {"as_of": str(wanted.as_of)})
         parts = []
