@@ -15,6 +15,7 @@ from kalign.commands import (
     packs,
     providers,
     reference,
+    study,
     sweep,
     synthesis,
     training,
@@ -35,6 +36,7 @@ COMMANDS: Mapping[str, Command] = {
     **providers.COMMANDS,
     **markers.COMMANDS,
     **associations.COMMANDS,
+    **study.COMMANDS,
 }
 
 

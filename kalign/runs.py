@@ -69,6 +69,21 @@ class Run:
         return self.path / "history.jsonl"
 
     @property
+    def panel(self) -> Path:
+        """What a few held-out prompts were answered during the training, look by look."""
+        return self.path / "panel.jsonl"
+
+    @property
+    def alarms(self) -> Path:
+        """When the training looked collapsed, and by which rule."""
+        return self.path / "alarms.jsonl"
+
+    @property
+    def kept(self) -> Path:
+        """Checkpoints of the steps at which it first did, which are never dropped."""
+        return self.path / "kept"
+
+    @property
     def adapter(self) -> Path:
         """The trained adapter."""
         return self.path / "adapter"

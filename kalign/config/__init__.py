@@ -5,7 +5,7 @@ from kalign.config.associations import AssociationColumns, Associations, Reward,
 from kalign.config.data import Columns, Data, Source
 from kalign.config.model import Licence, Model
 from kalign.config.schema import Evaluation, Recipe, Tracker
-from kalign.config.training import Adapter, Loss, Quantization, Trainer
+from kalign.config.training import Adapter, Guards, Loss, Quantization, Trainer
 
 __all__ = [
     "Adapter",
@@ -14,6 +14,7 @@ __all__ = [
     "Columns",
     "Data",
     "Evaluation",
+    "Guards",
     "Licence",
     "Loss",
     "Model",

@@ -38,6 +38,7 @@ GROUPS = (
     "reward",
     "trainer",
     "evaluation",
+    "guards",
     "tracker",
 )
 DEFAULT_RECIPE = "tiny"

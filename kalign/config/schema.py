@@ -14,7 +14,7 @@ from kalign.config.associations import Associations, Reward, Sft
 from kalign.config.data import Data, Source
 from kalign.config.model import Model
 from kalign.config.rules import above, one_of
-from kalign.config.training import BATCH_LOSSES, Adapter, Loss, Trainer
+from kalign.config.training import BATCH_LOSSES, Adapter, Guards, Loss, Trainer
 from kalign.errors import ConfigError
 
 # Settings of the trainer that decide nothing of what a run finds out
@@ -59,11 +59,15 @@ class Evaluation:
     generations: int = 3
     held_out_prompts: bool = False
     max_new_tokens: int = 128
+    panel_every: int = 0
+    panel_prompts: int = 24
 
     def check(self) -> None:
         """Raise ConfigError where a value is out of range."""
         above("evaluation.generations", self.generations, 0, inclusive=True)
         above("evaluation.max_new_tokens", self.max_new_tokens, 0)
+        above("evaluation.panel_every", self.panel_every, 0, inclusive=True)
+        above("evaluation.panel_prompts", self.panel_prompts, 2, inclusive=True)
 
 
 @dataclass(kw_only=True)
@@ -82,6 +86,7 @@ class Recipe:
     reward: Reward = field(default_factory=Reward)
     trainer: Trainer = field(default_factory=Trainer)
     evaluation: Evaluation = field(default_factory=Evaluation)
+    guards: Guards = field(default_factory=Guards)
     tracker: Tracker = field(default_factory=Tracker)
     runs_dir: str = "runs"
 
@@ -103,6 +108,7 @@ class Recipe:
             self.reward,
             self.trainer,
             self.evaluation,
+            self.guards,
             self.tracker,
         ):
             block.check()
@@ -161,6 +167,11 @@ class Recipe:
                 "method=dpo needs a worse answer beside each one, and data.columns.rejected is null; name "
                 "its column, or learn the answers alone with method=sft"
             )
+        if self.method != "dpo" and self.evaluation.panel_every:
+            raise ConfigError(
+                f"evaluation.panel_every={self.evaluation.panel_every} asks a pack's prompts while pairs are "
+                f"learned, and method={self.method} learns none; use evaluation.panel_every=0"
+            )
         if self.method not in ("rloo", "grpo"):
             return
         if (self.reward.name == "strength_recall") != (self.associations.task == "generation"):
@@ -181,7 +192,7 @@ class Recipe:
         """The settings that decide what a run finds out: all but where it lies and how often it reports and
         saves."""
         plain = dataclasses.asdict(self)
-        for key in ("runs_dir", "tracker"):
+        for key in ("runs_dir", "tracker", "guards"):  # guards say when to stop, not what is learned
             del plain[key]
         for key in NEUTRAL:
             del plain["trainer"][key]

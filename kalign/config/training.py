@@ -238,3 +238,31 @@ class Trainer:
                 f"{world_size} device(s) take at once; use {low} or {low + at_once}"
             )
         return passes
+
+
+@dataclass(kw_only=True)
+class Guards:
+    """When a training by preferences has collapsed, and what is done then; None switches a rule off."""
+
+    collapse: str = "warn"
+    window: int = 3
+    max_chosen_fall: float | None = 1.0
+    max_margin: float | None = 20.0
+    max_length_growth: float | None = 3.0
+    max_cut_off_rise: float | None = 0.5
+    max_benign_refused_rise: float | None = 0.25
+
+    def check(self) -> None:
+        """Raise ConfigError where a value is unknown or out of range."""
+        one_of("guards.collapse", self.collapse, ("none", "warn", "checkpoint", "stop"))
+        above("guards.window", self.window, 0)
+        for key, bound in (
+            ("max_chosen_fall", self.max_chosen_fall),
+            ("max_margin", self.max_margin),
+            ("max_cut_off_rise", self.max_cut_off_rise),
+            ("max_benign_refused_rise", self.max_benign_refused_rise),
+        ):
+            if bound is not None:
+                above(f"guards.{key}", bound, 0)
+        if self.max_length_growth is not None:
+            above("guards.max_length_growth", self.max_length_growth, 1)

@@ -51,18 +51,21 @@ def bars(
             drawn.append(_bar(values[place], frame, number, y + number * frame.thick, told))
         y += block + 10
     axis = Markup('<line class="axis" x1="{0}" x2="{0}" y1="4" y2="{1:.0f}"/>').format(left, y)
-    picture = _svg(WIDE, y + 6, axis + Markup().join(drawn))
+    picture = _svg(WIDE, y + 6, axis + Markup().join(drawn), "bars")
     return _figure(picture, series, caption)
 
 
 def curves(
-    series: Mapping[str, Sequence[tuple[float, float]]],
+    series: Mapping[str, Sequence[Sequence[float]]],
     *,
     x: str,
     y: str,
     caption: str = "",
 ) -> Markup:
     """Curves through points in the order given; `x` and `y` name the axes.
+
+    Args:
+        series: points are (x, y), or (x, y, low, high), whose interval is drawn as a band.
 
     Raises:
         ValueError: there are more series than colours, or a number is not finite.
@@ -73,13 +76,14 @@ def curves(
         raise ValueError("a curve has a point that is not finite")
     if not points:
         return Markup('<p class="note">{}: nothing was recorded.</p>').format(caption or y)
-    left, high = 64, 240
-    x_ticks, y_ticks = _ticks([point[0] for point in points]), _ticks([point[1] for point in points])
+    left, top, high = 64, 38, 240
+    heights = [number for point in points for number in point[1:]]
+    x_ticks, y_ticks = _ticks([point[0] for point in points]), _ticks(heights)
 
-    def at(point: tuple[float, float]) -> str:
+    def at(point: Sequence[float]) -> str:
         across = (point[0] - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
         up = (point[1] - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
-        return f"{left + across * (WIDE - left - 24):.1f},{14 + (1 - up) * high:.1f}"
+        return f"{left + across * (WIDE - left - 24):.1f},{top + (1 - up) * high:.1f}"
 
     drawn = []
     for tick in y_ticks:
@@ -96,20 +100,27 @@ def curves(
         across = at((tick, y_ticks[0])).split(",")[0]
         drawn.append(
             Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{:.6g}</text>').format(
-                across, high + 32, tick
+                across, top + high + 18, tick
             )
         )
     drawn.append(
-        Markup('<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>').format(WIDE - 24, high + 50, x)
+        Markup('<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>').format(
+            WIDE - 24, top + high + 38, x
+        )
     )
-    drawn.append(Markup('<text class="tick" x="4" y="10">{}</text>').format(y))
+    drawn.append(Markup('<text class="tick" x="4" y="19">{}</text>').format(y))
     for number, (name, line) in enumerate(series.items()):
+        if band := [point for point in line if len(point) == 4]:
+            edge = [(point[0], point[3]) for point in band]
+            edge += [(point[0], point[2]) for point in reversed(band)]
+            shape = '<polygon class="f{} band" points="{}"/>'
+            drawn.append(Markup(shape).format(number, " ".join(map(at, edge))))
         drawn.append(
             Markup('<polyline class="l{}" points="{}"><title>{}</title></polyline>').format(
                 number, " ".join(map(at, line)), name
             )
         )
-    return _figure(_svg(WIDE, high + 58, Markup().join(drawn)), series, caption)
+    return _figure(_svg(WIDE, top + high + 44, Markup().join(drawn), "curves"), series, caption)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,9 +188,9 @@ def _shortened(label: str, wide: int) -> str:
     return label if short == label else f"{short[:-1]}…"
 
 
-def _svg(wide: float, high: float, inner: Markup) -> Markup:
-    return Markup('<svg viewBox="0 0 {:.0f} {:.0f}" width="{:.0f}" role="img">{}</svg>').format(
-        wide, high, wide, inner
+def _svg(wide: float, high: float, inner: Markup, kind: str) -> Markup:
+    return Markup('<svg class="{}" viewBox="0 0 {:.0f} {:.0f}" width="{:.0f}" role="img">{}</svg>').format(
+        kind, wide, high, wide, inner
     )
 
 

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from kalign import __version__
 
 HERE = Path(__file__).parent
-LONG = 60  # characters from which a cell is wrapped as a text
+LONG, PHRASE = 60, 20  # characters from which a cell is wrapped as a text, and as a few words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,8 @@ def fold(summary: str, parts: Sequence[Markup]) -> Markup:
 
 def _cell(content: str | Cell | Markup, number: bool) -> Markup:
     tone = content.tone if isinstance(content, Cell) else ""
-    shape = "number" if number else "long" if len(str(content)) > LONG else ""
+    length = len(str(content))
+    shape = "number" if number else "long" if length > LONG else "text" if length > PHRASE else ""
     inner = escape(content.text) if isinstance(content, Cell) else escape(content)
     return Markup('<td class="{}">{}</td>').format(f"{shape} {tone}".strip(), inner)
 

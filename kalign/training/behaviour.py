@@ -27,12 +27,13 @@ COLUMNS: Mapping[str, Callable[[Verdict], bool | None]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOutPrompt:
-    """A prompt that nothing is trained on; `kind` is harmful or benign."""
+    """A prompt that nothing is trained on; `kind` is harmful or benign, and a benign one names its `twin`."""
 
     id: str
     category: str
     kind: str
     text: str
+    twin: str | None = None
 
     @property
     def conversation(self) -> tuple[Message, ...]:
@@ -43,7 +44,13 @@ class HeldOutPrompt:
 def prompts(pack: str) -> list[HeldOutPrompt]:
     """The pack's held-out prompts, in the file's order."""
     return [
-        HeldOutPrompt(id=row["id"], category=row["category"], kind=row["kind"], text=row["prompt"])
+        HeldOutPrompt(
+            id=row["id"],
+            category=row["category"],
+            kind=row["kind"],
+            text=row["prompt"],
+            twin=row.get("twin"),
+        )
         for _, row in files.read_jsonl(packs.held_out(pack))
     ]
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow.parquet
@@ -35,13 +35,16 @@ from kalign.training import (
     inputs,
     limits,
     micro_batches,
+    panel,
     references,
     report,
     results,
 )
 from kalign.training import ranks as waiting
+from kalign.training.behaviour import HeldOutPrompt
 from kalign.training.planning.plan import steps_of
 from kalign.training.results import Look
+from kalign.training.sentinel import Sentinel
 from kalign.training.steady import Steady
 from kalign.training.trainer import Epochs, PairTrainer, StepOrder, Unlogged
 
@@ -84,6 +87,7 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
     console.print(recipe.model.licence.sentence(), style="dim", soft_wrap=True)
     started = time.monotonic()
     args = arguments.dpo_config(recipe, run)
+    asked = panel.asked(recipe)  # refused before anything is loaded
     ranks = arguments.connected(recipe)
     located = loading.locate(recipe.model)
     chat = promises.load_chat(recipe.model, located)
@@ -93,6 +97,8 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
     waiting.wait()
     trainer = _trainer(recipe, run, args, located, chat)
     resumed = resume_point(run, ranks, console)
+    sentinel = _watched(recipe, run, trainer, chat, asked)
+    sentinel.require_sound(checkpoints.step(resumed) if resumed else 0)
     with limits.explained(run):
         before = None
         if pairs and not trainer.divided:
@@ -103,6 +109,7 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
         if recipe.trainer.gradient_checkpointing == "auto":
             console.print(checkpointing.settle(recipe, trainer, located).sentence(), soft_wrap=True)
         learn(trainer, resumed, notice)
+        sentinel.require_sound(trainer.state.global_step)
         if trainer.divided:
             before, after = looks_together(recipe, run, trainer, chat, pairs)
         elif pairs:
@@ -114,6 +121,19 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
             results.conclude(recipe, run, trainer, pairs, before, after, time.monotonic() - started, pace)
             results.say(run, console)
     waiting.wait()
+
+
+def _watched(
+    recipe: Recipe, run: Run, trainer: PairTrainer, chat: Chat, asked: Sequence[HeldOutPrompt]
+) -> Sentinel:
+    """The sentinel, which looks at the training from now on; and the panel, where one is asked."""
+    watching = panel.Panel(recipe, run, trainer, chat, asked) if asked else None
+    if watching:
+        trainer.add_callback(watching)
+    sentinel = Sentinel(recipe.guards, run, beta=recipe.loss.beta, panel=watching, say=report.say_above_bar)
+    if recipe.guards.collapse != "none":
+        trainer.add_callback(sentinel)
+    return sentinel
 
 
 def looks_together(

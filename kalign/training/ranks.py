@@ -39,6 +39,15 @@ def told(here: Any) -> Any:
     return box[0]
 
 
+def gathered(here: Any) -> list[Any]:
+    """What each process holds, in the order of their ranks, on every process."""
+    if not dist.is_initialized():
+        return [here]
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, here)
+    return found
+
+
 def anywhere(here: bool) -> bool:
     """Whether it is so on any process; each gets the same answer."""
     return bool(most(int(here)))

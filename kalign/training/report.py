@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from tqdm import tqdm
 from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
 from kalign.data.ledger import EXEMPT, Summary
@@ -132,7 +133,14 @@ def _add(table: Table, name: str, change: Mapping[str, Any] | None) -> None:
     table.add_row(name, before, after, moved, f"{change['p_value']:.2g}", unclear)
 
 
-SHOWN = {"loss": "loss", "rewards/margins": "margin", "rewards/accuracies": "accuracy"}
+SHOWN = {
+    "loss": "loss",
+    "rewards/margins": "margin",
+    "rewards/accuracies": "accuracy",
+    "panel/safe": "safe",
+    "panel/benign_refused": "benign refused",
+    "panel/tokens": "tokens",
+}
 
 
 class Progress(ProgressCallback):
@@ -162,9 +170,14 @@ class Progress(ProgressCallback):
         numbers = [(name, logs.get(prefix + key)) for key, name in self.shown.items()]
         spelled = "  ".join(f"{name} {value:.4f}" for name, value in numbers if value is not None)
         if spelled:
-            what = "held out" if prefix else "training"
+            what = "held out" if prefix else "panel" if "panel/safe" in logs else "training"
             line = f"step {state.global_step:>4}/{state.max_steps}  {what}  {spelled}"
             self.training_bar.write(line, file=sys.stderr)
+
+
+def say_above_bar(sentence: str) -> None:
+    """Print a sentence without breaking the progress bar."""
+    tqdm.write(sentence, file=sys.stderr)
 
 
 def _spelled(estimate: Mapping[str, float] | None) -> str:

@@ -31,7 +31,8 @@ def page(trained: Trained, evaluated: Evaluated, kalign_here: Callable[..., Resu
 
 def test_the_page_of_an_evaluation_and_its_run_holds_what_both_found(page: Path) -> None:
     written = page.read_text(encoding="utf-8")
-    for title in ("Verdict", "By category", "Citations", "Answers", "Ledger", "Training curves"):
+    titles = ("Verdict", "By category", "Citations", "Answers", "Ledger", "Training curves")
+    for title in (*titles, "Cost of the evaluation", "Cost of the training"):
         assert f"<h2>{title}</h2>" in written
     assert "better: the safe rate changed by" in written
     assert 'class="good" title="verified">182 ✓' in written

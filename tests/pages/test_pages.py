@@ -77,3 +77,15 @@ def test_parallel_lines_stand_by_size_and_none_at_the_bottom() -> None:
 def test_what_cannot_be_drawn_is_refused(wrong, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         wrong()
+
+
+def test_an_interval_is_a_band_behind_its_curve() -> None:
+    made = pages.curves({"safe": [(0, 0.5, 0.25, 0.75), (10, 1.0, 0.5, 1.0)]}, x="step", y="share")
+    [band] = re.findall(r'<polygon class="f0 band" points="([^"]*)"', made)
+    [line] = re.findall(r'<polyline class="l0" points="([^"]*)"', made)
+    corners = [tuple(map(float, corner.split(","))) for corner in band.split()]
+    (_, first), (_, last) = [tuple(map(float, point.split(","))) for point in line.split()]
+    assert len(corners) == 4
+    assert corners[0][1] < first < corners[3][1]  # higher on the page is less
+    assert corners[1][1] == last < corners[2][1]
+    assert "polygon" not in pages.curves({"loss": [(0, 1), (1, 2)]}, x="step", y="loss")

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from kalign import files
 from tests.conftest import ROOT, SHARED, Result, history, only_run, pair, write
+from tests.training.looks import looks
 
 pytestmark = pytest.mark.slow
 Kalign = Callable[..., Result]
@@ -149,7 +150,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(kalign_here: Kalign, short
 
 
 def test_two_processes_learn_what_one_learns(kalign: Kalign, short: list[str]) -> None:
-    words = [*short, "adapter.lora_dropout=0"]
+    words = [*short, "adapter.lora_dropout=0", "evaluation.panel_every=4", "evaluation.panel_prompts=4"]
     one = train(kalign, words, "runs_dir=one")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29631"]
     two = start([*words, "runs_dir=two"], *launcher)
@@ -176,6 +177,8 @@ def test_two_processes_learn_what_one_learns(kalign: Kalign, short: list[str]) -
     assert compared == 4 * 4 + 2 * 2
     for name, weight in weights(one).items():
         assert (weights(run)[name] - weight).abs().max() < 1e-4
+    assert looks(one) == looks(run)  # each process asked half of the panel, and the first one wrote it
+    assert [look["step"] for look in looks(run)] == [0, 4]
     refused = kalign("train", *words, "runs_dir=two")
     assert refused.returncode == 0  # finished, whoever asks
     (run / "result.json").unlink()
@@ -299,8 +302,12 @@ def test_wandb_offline_and_tensorboard_get_the_curves(kalign: Kalign, short: lis
     run = train(kalign, short, "tracker=wandb", "tracker.mode=offline", WANDB_SILENT="true")
     assert list(run.glob("wandb/offline-run-*/*.wandb"))
     shutil.rmtree("runs")
-    run = train(kalign, short, "tracker=tensorboard")
-    assert list(run.glob("tensorboard/events.*"))
+    run = train(
+        kalign, short, "tracker=tensorboard", "evaluation.panel_every=4", "evaluation.panel_prompts=2"
+    )
+    [events] = run.glob("tensorboard/events.*")
+    assert b"train/loss" in events.read_bytes()
+    assert b"panel/benign_refused" in events.read_bytes()
 
 
 def test_no_secret_of_the_environment_is_written_anywhere(kalign: Kalign, short: list[str]) -> None:

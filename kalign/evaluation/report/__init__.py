@@ -1,5 +1,6 @@
 """One HTML page of what a folder holds: a run, an evaluation, a comparison, an export."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -46,13 +47,19 @@ def write(folders: Sequence[Path], systems: Mapping[str, Show] | None = None) ->
         for name in found:
             content = _json(folder / name)
             lead, made = (systems or {}).get(content.get("system", ""), KINDS[name])(folder, content)
-            sections += made
+            alike = sum((other / name).is_file() for other in folders) > 1
+            sections += [_named(section, folder) for section in made] if alike else made
             leads += [lead] if lead else []
     path = folders[0] / FILE
     title = " · ".join(folder.resolve().name for folder in folders)
     with files.atomic(path) as partial:
         partial.write_text(pages.page(title, sections, lead="\n".join(leads)), encoding="utf-8")
     return path
+
+
+def _named(section: Section, folder: Path) -> Section:
+    """The section with its folder's name, where the page shows several of a kind."""
+    return dataclasses.replace(section, title=f"{section.title}: {folder.resolve().name}")
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from kalign import pages
 from kalign.evaluation import compare, correction, results, tables
-from kalign.evaluation.report import answers
+from kalign.evaluation.report import answers, costs
 from kalign.evaluation.scores import Score
 from kalign.pages import Cell, Section
 
@@ -29,7 +29,7 @@ def sections(folder: Path, result: dict[str, Any]) -> tuple[str, list[Section]]:
         made.append(Section(title="Judges", parts=[pages.text(line) for line in told]))
     made.append(_citations(result["models"]))
     made.append(_answers(rows))
-    made.append(_how(result))
+    made += [costs.of_evaluation(folder, result["models"]), _how(result)]
     return lead, made
 
 

@@ -1,16 +1,17 @@
 """The part of a page that shows a training: ledger, curves, what changed; and an export's certificate."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from kalign import files, pages
-from kalign.evaluation.report import answers
+from kalign import files, pages, runs
+from kalign.evaluation.report import answers, costs, panels
 from kalign.pages import Section
 from kalign.runs import Run
+from kalign.statistics import wilson
 
 CURVES = {  # which curves stand in one chart: what is logged, and how the chart calls it
     "loss": {"loss": "training", "eval_loss": "held out"},
@@ -26,6 +27,10 @@ def sections(folder: Path, manifest: dict[str, Any]) -> tuple[str, list[Section]
     made = [_ledger(manifest)]
     if run.history.is_file():
         made.append(_curves(run))
+    if run.panel.is_file():
+        made.append(Section(title="While it trained", parts=[*panels.charts(run), *panels.alarms(run)]))
+    elif run.alarms.is_file():
+        made.append(Section(title="While it trained", parts=panels.alarms(run)))
     lead = f"{folder.resolve().name}: not finished"
     if run.result.is_file():
         result = json.loads(run.result.read_text(encoding="utf-8"))
@@ -36,19 +41,28 @@ def sections(folder: Path, manifest: dict[str, Any]) -> tuple[str, list[Section]
         if result["held_out"]:
             made.append(_held_out(result["held_out"]))
         if result["behaviour"]:
-            made.append(_behaviour(result["behaviour"]))
+            made += [_behaviour(result["behaviour"]), _by_category(result["behaviour"])]
         if run.answers.is_file():
             made.append(_answers(run))
+        elif result["answers"]:
+            made.append(_samples(result["answers"]))
+        made.append(costs.of_run(result))
     return lead, made
 
 
 def certificate_sections(folder: Path, certificate: dict[str, Any]) -> tuple[str, list[Section]]:
     """The certificate of an export, as it stands."""
     rows = [
-        [key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)]
-        for key, value in certificate.items()
+        [key.replace(".", ": ").replace("_", " "), _plain(value)]
+        for key, value in runs.flat(certificate).items()
     ]
     return "", [Section(title="Certificate", parts=[pages.table(["", ""], rows)])]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _ledger(manifest: Mapping[str, Any]) -> Section:
@@ -108,6 +122,34 @@ def _behaviour(changed: Mapping[str, Any]) -> Section:
         caption=f"Answers to the pack's held-out prompts, by rules, as of {changed['as_of']}",
     )
     return Section(title="Behaviour", parts=[pages.bars(labels, bars, top=1.0), table])
+
+
+def _by_category(changed: Mapping[str, Any]) -> Section:
+    """How many harmful prompts of each category were declined, with intervals, and what else stood in it."""
+    categories = changed["by_category"]
+    series: dict[str, list[tuple[float, float, float]]] = {
+        when: [_share(found[when]["declines"], found["prompts"]) for found in categories.values()]
+        for when in ("before", "after")
+    }
+    labels = [f"{name} ({found['prompts']})" for name, found in categories.items()]
+    columns = list(next(iter(categories.values()))["before"])
+    rows = [
+        [name, str(found["prompts"]), *(f"{found['before'][key]} → {found['after'][key]}" for key in columns)]
+        for name, found in categories.items()
+    ]
+    caption = "Harmful prompts declined, by rules, with 95 % intervals"
+    table = pages.table(["category", "n", *(key.replace("_", " ") for key in columns)], rows)
+    return Section(title="By category", parts=[pages.bars(labels, series, top=1.0, caption=caption), table])
+
+
+def _share(hits: int, total: int) -> tuple[float, float, float]:
+    found = wilson(hits, total)
+    return (found.value, found.low, found.high)
+
+
+def _samples(shown: Sequence[Mapping[str, str]]) -> Section:
+    rows = [[one["prompt"], one["before"], one["after"]] for one in shown]
+    return Section(title="Answers", parts=[pages.table(["prompt", "before", "after"], rows)])
 
 
 def _answers(run: Run) -> Section:

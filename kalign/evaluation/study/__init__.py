@@ -1,0 +1,1 @@
+"""A whole study: several models trained, evaluated and tabulated beside a paper's table."""
