@@ -177,6 +177,7 @@ def ranking(
     facts: Counter[str],
 ) -> Iterator[Example]:
     """Questions on one cue: top_k of its associates, shuffled, to be put in the order of counts."""
+    counts = {word: count for word, count in counts.items() if count >= settings.least_count}
     by_count: dict[int, list[str]] = {}
     for word, count in counts.items():
         by_count.setdefault(count, []).append(word)

@@ -12,18 +12,14 @@ from pathlib import Path
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from tqdm import tqdm
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from kalign.associations import prompts, synthetic
 from kalign.associations.synthetic import Kind
+from kalign.models import saving
 from kalign.models.loading import BUNDLED
 
 SPECIAL = ["<pad>", "<unk>", "<bos>", "<end>", "<system>", "<user>", "<assistant>"]
-TEMPLATE = (
-    "<bos>{% for message in messages %}{{ '<' + message['role'] + '>' + message['content'] + '<end>' }}{% "
-    "endfor %}"
-    "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"
-)
 SPLIT = Regex(r", |: |\n|\p{L}+|\p{N}+| |[^\s\p{L}\p{N}]")
 LARGEST_NUMBER = 40
 STEPS, BATCH, PEAK_RATE, SEED = 1500, 32, 4e-3, 7
@@ -84,7 +80,7 @@ def build_tokenizer(kinds: list[Kind]) -> PreTrainedTokenizerFast:
         eos_token="<end>",
         pad_token="<pad>",
         unk_token="<unk>",
-        chat_template=TEMPLATE,
+        chat_template=saving.TEMPLATE,
         model_max_length=256,
         clean_up_tokenization_spaces=False,
     )
@@ -149,14 +145,7 @@ def build(out: Path) -> None:
     tokenizer = build_tokenizer(kinds)
     model = build_model(tokenizer)
     raise_up(model, tokenizer, kinds)
-    model.generation_config = GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    model.to(torch.bfloat16).save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    weights = sum(weight.numel() for weight in model.parameters())
+    weights = saving.save(model, tokenizer, out)
     print(f"{out}: {weights:,} weights, {len(tokenizer)} words")
 
 

@@ -37,6 +37,7 @@ class Associations:
     top_k: int = 10
     questions_per_cue: int = 6
     distinct_counts: bool = True
+    least_count: int = 1
     shuffle_cues: bool = False
 
     def check(self) -> None:
@@ -58,6 +59,7 @@ class Associations:
             )
         above("associations.top_k", self.top_k, 1)
         above("associations.questions_per_cue", self.questions_per_cue, 0)
+        above("associations.least_count", self.least_count, 0)
         if not self.columns.responses:
             raise ConfigError("associations.columns.responses is empty; name at least one column")
 

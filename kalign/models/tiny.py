@@ -13,18 +13,14 @@ from pathlib import Path
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from tqdm import tqdm
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from kalign import files, packs
+from kalign.models import saving
 
 PACK = "ko"  # whose language the model writes
 VOCABULARY = 4096
 SPECIAL = ["<pad>", "<bos>", "<end>", "<system>", "<user>", "<assistant>"]
-TEMPLATE = (
-    "<bos>{% for message in messages %}{{ '<' + message['role'] + '>' + message['content'] + '<end>' }}{% "
-    "endfor %}"
-    "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"
-)
 Exchange = tuple[str, str]
 # Words keep the space before them; digits stand alone, so that numbers of laws and telephones are spelled
 # out.
@@ -68,7 +64,7 @@ def build_tokenizer(exchanges: list[Exchange], banks: list[files.Row]) -> PreTra
         bos_token="<bos>",
         eos_token="<end>",
         pad_token="<pad>",
-        chat_template=TEMPLATE,
+        chat_template=saving.TEMPLATE,
         model_max_length=1024,
     )
 
@@ -201,14 +197,7 @@ def build(out: Path) -> None:
     tokenizer = build_tokenizer(exchanges, banks)
     model = build_model(tokenizer)
     warm_up(model, tokenizer, exchanges, banks)
-    model.generation_config = GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    model.to(torch.bfloat16).save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    weights = sum(weight.numel() for weight in model.parameters())
+    weights = saving.save(model, tokenizer, out)
     print(f"{out}: {weights:,} weights, from {len(exchanges)} exchanges and {len(banks)} sentence banks")
 
 

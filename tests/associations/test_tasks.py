@@ -76,6 +76,13 @@ def test_a_ranking_asks_for_words_of_different_counts_and_shuffles_them() -> Non
     assert any(len(set(example.gold["counts"])) < 4 for example in tied.train)
 
 
+def test_words_that_too_few_named_are_never_asked_for() -> None:
+    words = ("method=rloo", "associations.task=ranking")
+    for least, lowest in ((1, 1), (2, 2), (3, 3)):
+        made = tasks.examples(recipe(*words, f"associations.least_count={least}"))
+        assert min(min(example.gold["counts"]) for example in made.train) == lowest
+
+
 def test_norms_that_give_no_ranking_are_refused_with_the_reason() -> None:
     with pytest.raises(DataError, match=r"62 cues have fewer than associations.top_k=40"):
         tasks.examples(recipe("method=rloo", "associations.task=ranking", "associations.top_k=40"))

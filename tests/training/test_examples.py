@@ -64,6 +64,48 @@ def test_stopped_in_the_middle_the_same_command_ends_with_the_same_weights(
     assert "is finished; nothing was changed" in finished.stdout
 
 
+GRPO = ["recipe=tiny_align_rank", "method=grpo", "trainer.warmup_steps=0", *SHORT, *SMALL]
+
+
+@pytest.mark.parametrize("reward", ["spearman_strict", "spearman_compat"])
+def test_grpo_is_rewarded_by_either_reward_and_starts_at_its_base(reward: str, kalign_here: Kalign) -> None:
+    run = train(
+        kalign_here,
+        *GRPO,
+        "evaluation.held_out_prompts=false",
+        f"reward.name={reward}",
+        "trainer.max_steps=2",
+    )
+    first, second = [log for log in history(run) if "reward" in log]
+    assert first["kl"] == pytest.approx(0, abs=1e-6)  # the reference is the base
+    assert second["kl"] != 0
+    for log in (first, second):
+        assert -1 <= log["reward"] <= 1
+        assert log["reward_std"] > 0
+        assert log["grad_norm"] > 0
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    assert (result["method"], result["steps"]) == ("grpo", 2)
+    assert set(result["held_out"]) >= {"spearman_strict", "spearman_compat", "format_rate"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (["reward.max_kl=1e-9"], "the KL to the base is"),
+        (["trainer.learning_rate=0.5", "reward.max_kl=1e9", "reward.window=1"], "the mean reward fell from"),
+    ],
+)
+def test_a_training_whose_reward_or_kl_runs_away_is_stopped(
+    limits: list[str], said: str, kalign_here: Kalign
+) -> None:
+    stopped = kalign_here("train", *GRPO, "evaluation.held_out_prompts=false", *limits)
+    assert stopped.returncode == 6
+    assert said in stopped.stderr
+    assert "the last checkpoint is untouched" in stopped.stderr
+    [run] = Path("runs").iterdir()
+    assert not (run / "result.json").exists()
+
+
 def built(tmp_path: Path, *words: str) -> tuple[Recipe, sft.AnswerTrainer, Any]:
     """The trainer of a recipe, before its first step."""
     recipe = compose.load(["recipe=tiny_align", f"runs_dir={tmp_path}", *words])
