@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
-from kalign import files, runs
+from kalign import files, locks, runs
 from kalign.config import Recipe
 from kalign.errors import Interrupted
 from kalign.preemption import OUTCOME, Children
 from kalign.runs import Run
-from kalign.sweeps.processes import held, noted
+from kalign.sweeps.processes import noted
 
 PAUSE_SECONDS = 1.0
 ABILITY = "ability.json"  # what a benchmark writes last; its own module would load torch
@@ -170,9 +170,9 @@ def _done(wanted: Wanted, part: Part, stage: Stage, folder: Run, work: Work, con
     log = wanted.out / "logs" / f"{part.model}-{stage.name}.log"
     for path in (record, log):
         path.parent.mkdir(parents=True, exist_ok=True)
-    if held(folder):
+    if locks.is_held(folder.lock):
         console.print(f"{part.model}: another process works in {folder.path}; waiting for it", soft_wrap=True)
-    while held(folder) and not work.stopped():
+    while locks.is_held(folder.lock) and not work.stopped():
         time.sleep(PAUSE_SECONDS)
     code = Interrupted.exit_code
     if not work.stopped():
