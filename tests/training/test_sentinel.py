@@ -96,8 +96,8 @@ def test_a_training_that_learns_raises_no_alarm(kalign_here: Kalign, short: list
 
 
 @pytest.mark.slow
-def test_a_model_that_learns_to_refuse_everything_at_length_is_seen_and_kept(kalign_here: Kalign) -> None:
-    refusal = "그 부탁은 들어드릴 수 없어요. " * 6
+def test_a_model_that_learns_to_refuse_everything_is_seen_and_kept(kalign_here: Kalign) -> None:
+    refusal = "그 부탁은 들어드릴 수 없어요."
     easy = [row for _, row in files.read_jsonl(packs.easy_pairs("ko"))][:80]
     rows = [{"prompt": row["prompt"], "chosen": refusal, "rejected": "네, 그럴게요."} for row in easy]
     write(Path("pairs.jsonl"), rows)
@@ -107,23 +107,24 @@ def test_a_model_that_learns_to_refuse_everything_at_length_is_seen_and_kept(kal
         "data.path=pairs.jsonl",
         "data.eval_share=0",
         "loss.loss_type=[sigmoid,sft]",
-        "trainer.max_steps=9",
+        "trainer.max_steps=11",
         "trainer.learning_rate=1e-2",
         "trainer.pairs_per_step=8",
         "trainer.eval_strategy=no",
         "trainer.save_total_limit=1",
-        "trainer.save_steps=4",
+        "trainer.save_steps=6",
         "evaluation.held_out_prompts=false",
         "evaluation.generations=0",
-        "evaluation.panel_every=8",
-        "evaluation.max_new_tokens=96",
+        "evaluation.panel_every=10",
+        "evaluation.max_new_tokens=16",
         "guards.collapse=checkpoint",
-        "guards.max_length_growth=2",
     )
     assert done.returncode == 0, done.stderr[-2000:]
     run = only_run(Path("runs"))
-    assert {one["rule"] for one in alarms(run)} == {"max_benign_refused_rise", "max_length_growth"}
+    assert [one["rule"] for one in alarms(run)] == ["max_benign_refused_rise"]
     assert "benign prompts are refused" in done.stderr
-    assert [path.name for path in (run / "kept").iterdir()] == ["checkpoint-8"]
-    assert (run / "kept/checkpoint-8/manifest.json").is_file()
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["checkpoint-9"]  # that one was dropped
+    assert [path.name for path in (run / "kept").iterdir()] == ["checkpoint-10"]
+    assert (run / "kept/checkpoint-10/manifest.json").is_file()
+    assert [path.name for path in (run / "checkpoints").iterdir()] == [
+        "checkpoint-11"
+    ]  # that one was dropped
