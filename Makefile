@@ -15,7 +15,9 @@ check: $(INSTALLED)
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+# evalplus (suite=humaneval) asks for other versions of what it does not need here
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	.venv/bin/pip install --quiet --no-deps evalplus==0.3.1
 	touch $@
