@@ -31,7 +31,8 @@ def held(path: Path, *, busy: Callable[[str], str], elsewhere: str, private: boo
         if not _taken(handle.fileno()):
             handle.seek(0)
             raise ConfigError(busy(handle.read().strip() or "another process"))
-        handle.truncate(0)
+        handle.seek(0)
+        handle.truncate()
         handle.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         handle.flush()
         yield

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,8 @@ def test_a_live_lock_keeps_others_out_and_goes_with_its_process(tmp_path: Path) 
         holder.wait()
         with runs.locked(run):
             pass
+        with runs.locked(run):  # those that held it before have left nothing
+            assert run.lock.read_text(encoding="utf-8").startswith(f"process {os.getpid()} on ")
 
 
 def test_inputs_that_changed_are_named() -> None:
