@@ -172,6 +172,11 @@ class Recipe:
                 f"evaluation.panel_every={self.evaluation.panel_every} asks a pack's prompts while pairs are "
                 f"learned, and method={self.method} learns none; use evaluation.panel_every=0"
             )
+        if self.method != "dpo" and self.guards.collapse in ("checkpoint", "stop"):
+            raise ConfigError(
+                f"guards.collapse={self.guards.collapse} looks at rewards of pairs and at the panel, and "
+                f"method={self.method} has neither; use guards.collapse=none"
+            )
         if self.method not in ("rloo", "grpo"):
             return
         if (self.reward.name == "strength_recall") != (self.associations.task == "generation"):

@@ -19,6 +19,7 @@ from kalign.training import ranks as waiting
 from kalign.training.panel import Panel
 
 Rows = Sequence[Mapping[str, Any]]
+KEEPING = ("checkpoint", "stop")
 LEVEL = 0.05  # of the test that must agree that more benign prompts are refused
 
 
@@ -142,7 +143,7 @@ class Sentinel(TrainerCallback):
         self.say = say
         self.written: list[dict[str, Any]] = []
         self.broken: set[str] = set()
-        self.to_keep = False
+        self.to_keep = False  # the next checkpoint
 
     def on_log(
         self,
@@ -166,7 +167,7 @@ class Sentinel(TrainerCallback):
             files.write_jsonl(self.run.alarms, self.written)
             for alarm in new:
                 self.say(f"step {state.global_step:>4}  collapse?  {alarm.sentence}")
-        if self.guards.collapse in ("checkpoint", "stop"):
+        if self.guards.collapse in KEEPING:
             control.should_save = self.to_keep = True
         if self.guards.collapse == "stop":
             control.should_training_stop = True
@@ -176,10 +177,18 @@ class Sentinel(TrainerCallback):
     ) -> None:
         """Keep the checkpoint that was asked for where no newer one drops it."""
         if self.to_keep and state.is_world_process_zero:
-            name = f"checkpoint-{state.global_step}"
-            shutil.rmtree(self.run.kept / name, ignore_errors=True)
-            shutil.copytree(self.run.checkpoints / name, self.run.kept / name)
+            self._keep(state.global_step)
         self.to_keep = False
+
+    def _keep(self, step: int) -> None:
+        """Copy the checkpoint of that step, unless it is there; a copy that was killed does not count."""
+        name = f"checkpoint-{step}"
+        kept, partial = self.run.kept / name, self.run.kept / f"{name}.partial"
+        if kept.exists():
+            return
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(self.run.checkpoints / name, partial)
+        partial.rename(kept)
 
     def require_sound(self, step: int) -> None:
         """Take up the alarms up to `step`, and refuse a training that was stopped there, be it by an earlier
@@ -195,6 +204,8 @@ class Sentinel(TrainerCallback):
         self.written = waiting.told(kept)
         self.broken = {row["rule"] for row in self.written}
         last = [row for row in self.written if row["step"] == step]
+        if last and self.guards.collapse in KEEPING and PartialState().is_main_process:
+            self._keep(step)  # seen by the log behind the last save, or killed before it was kept
         if self.guards.collapse != "stop" or not last:
             return
         sentences = "; ".join(row["sentence"] for row in last)

@@ -8,7 +8,8 @@ import pytest
 from safetensors.torch import load_file
 
 from kalign import files, packs
-from kalign.config import Guards
+from kalign.config import Guards, compose
+from kalign.errors import ConfigError
 from kalign.training import sentinel
 from tests.conftest import Result, only_run, write
 
@@ -85,6 +86,26 @@ def test_a_training_that_comes_apart_is_stopped_with_a_checkpoint_that_goes_on(
     assert on.returncode == 0, on.stderr[-2000:]
     assert f"going on from {run}/checkpoints/checkpoint-{step}" in on.stdout
     assert [one["rule"] for one in alarms(run)] == ["max_margin", "max_chosen_fall"]
+
+
+@pytest.mark.slow
+def test_what_the_last_log_shows_is_kept_though_its_step_is_saved_already(
+    kalign_here: Kalign, short: list[str]
+) -> None:
+    # logs of steps 1 and 3, and the one that ends a training
+    words = [*short, "trainer.logging_steps=3", "trainer.eval_strategy=no"]
+    words += ["trainer.learning_rate=1e-2", "trainer.warmup_steps=0", "evaluation.generations=0"]
+    stopped = kalign_here("train", *words, "guards.collapse=stop", "guards.max_margin=1e-6")
+    run = only_run(Path("runs"))
+    assert stopped.returncode == 6, stopped.stderr[-2000:]
+    assert f"{run}/kept/checkpoint-4 holds its adapter" in stopped.stderr
+    assert [path.name for path in (run / "kept").iterdir()] == ["checkpoint-4"]
+    assert (run / "kept/checkpoint-4/manifest.json").is_file()
+
+
+def test_a_method_without_pairs_cannot_be_stopped_by_their_rewards() -> None:
+    with pytest.raises(ConfigError, match="method=sft has neither; use guards.collapse=none"):
+        compose.load(["recipe=tiny_align", "guards.collapse=stop"])
 
 
 @pytest.mark.slow
