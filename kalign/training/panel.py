@@ -53,6 +53,11 @@ def asked(recipe: Recipe) -> list[HeldOutPrompt]:
         if prompt.id in twins:
             by_category.setdefault(prompt.category, []).append(prompt)
     in_turns = [prompt for prompt in chain(*zip_longest(*by_category.values())) if prompt]
+    if not in_turns:
+        raise ConfigError(
+            f"evaluation.panel_every={recipe.evaluation.panel_every} asks harmful prompts and their benign "
+            f"twins, and pack {recipe.pack} holds out none; use evaluation.panel_every=0"
+        )
     if count % 2 or count // 2 > len(in_turns):
         raise ConfigError(
             f"evaluation.panel_prompts={count} is no even number up to {2 * len(in_turns)}, the harmful "

@@ -74,6 +74,12 @@ def test_a_panel_that_the_pack_cannot_fill_is_refused(count: int, fits: int) -> 
         panel.asked(recipe)
 
 
+def test_a_pack_without_twins_has_no_panel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panel.behaviour, "prompts", lambda pack: [])
+    with pytest.raises(ConfigError, match="pack ko holds out none; use evaluation.panel_every=0"):
+        panel.asked(compose.load(["recipe=tiny", "evaluation.panel_every=5"]))
+
+
 def test_a_method_without_pairs_has_no_panel() -> None:
     with pytest.raises(ConfigError, match="use evaluation.panel_every=0"):
         compose.load(["recipe=tiny_align", "evaluation.panel_every=5"])
