@@ -19,8 +19,8 @@ SETTINGS: Mapping[str, Any] = {
     "suite": str,
     "judge": str,
     "as_of": str,
-    "batch": int,
-    "max_new_tokens": int,
+    "batch": str,
+    "max_new_tokens": str,
     "abilities": str,
     "launch": str,
     "ranks": int,
@@ -40,7 +40,7 @@ TWIN_WORDS = (
     "evaluation.panel_prompts=8",
     "evaluation.max_new_tokens=8",
 )
-TWIN_TOKENS = 16
+TWIN_TOKENS = "16"
 
 
 def study(words: list[str], flags: argparse.Namespace) -> int:
@@ -78,10 +78,14 @@ def asked(words: Sequence[str]) -> "Wanted":
     sets = dict(
         word.removeprefix("set.").split("=", 1) for word in rest if word.startswith("set.") and "=" in word
     )
-    rest = [word for word in rest if not word.startswith("set.")]
-    twin = "model.twin=true" in rest
+    rest = [word for word in rest if not (word.startswith("set.") and "=" in word)]
+    twin = any(word.lower() == "model.twin=true" for word in rest)
     common = _common(rest, twin)
     names = str(own.get("models", MODELS)).split(",")
+    if not all(names):
+        raise ConfigError(
+            f"models={own['models']} leaves a name empty; write models={MODELS}, or some of them"
+        )
     trained = {name: [*common, f"model={name}", *_settings(rest)] for name in names}
     recipes = {name: compose.load(each) for name, each in trained.items()}
     if len(recipes) < len(names):
@@ -99,8 +103,10 @@ def asked(words: Sequence[str]) -> "Wanted":
         suite=own.get("suite", recipes[names[0]].pack),
         judge=own.get("judge", "rules"),
         as_of=plain.day("as_of", own.get("as_of") or _day_of(out)),
-        batch=own.get("batch", 16),
-        max_new_tokens=own.get("max_new_tokens", TWIN_TOKENS if twin else 512),
+        batch=plain.count("batch", own.get("batch", "16")),
+        max_new_tokens=plain.count(
+            "max_new_tokens", own.get("max_new_tokens", TWIN_TOKENS if twin else "512")
+        ),
         sets=sets,
         abilities=_abilities(own.get("abilities", "")),
         out=out,

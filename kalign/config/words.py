@@ -102,6 +102,6 @@ def count(key: str, value: str, *, least: int = 1) -> int:
     Raises:
         ConfigError: it is none, or too small.
     """
-    if not value.isdigit() or int(value) < least:
+    if not value.isdecimal() or int(value) < least:
         raise ConfigError(f"{key}={value} must be a whole number, {least} or more")
     return int(value)

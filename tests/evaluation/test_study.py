@@ -4,6 +4,7 @@ failed."""
 import contextlib
 import io
 import json
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from rich.console import Console
 
 from kalign import cli, files, packs, runs
 from kalign.commands import study as command
-from kalign.errors import ConfigError, Interrupted
-from kalign.evaluation.study import findings
+from kalign.errors import ConfigError, Interrupted, KalignError
+from kalign.evaluation.study import findings, stages
 from kalign.evaluation.study import study as studying
+from kalign.preemption import Children
 from tests.conftest import Result, pair, write
 
 Kalign = Callable[..., Result]
@@ -186,6 +188,13 @@ def test_what_no_study_can_be_is_refused_before_anything_is_trained(tmp_path: Pa
         command.asked(["models=qwen,qwen"])
     with pytest.raises(ConfigError, match="give launch=ddp too"):
         command.asked(["models=qwen", "ranks=2"])
+    with pytest.raises(ConfigError, match="models=qwen, leaves a name empty"):
+        command.asked(["models=qwen,"])
+    for word in ("batch=0", "max_new_tokens=-1", "batch=many"):
+        with pytest.raises(ConfigError, match=f"{word} must be a whole number, 1 or more"):
+            command.asked(["models=qwen", word])
+    with pytest.raises(ConfigError, match="set.mine"):
+        command.asked(["models=qwen", "set.mine"])
     with pytest.raises(ConfigError, match="abilities=kmlu is unknown; did you mean kmmlu"):
         command.asked(["models=qwen", "abilities=kmlu"])
     for wrong in ("suite=kko", "judge=nobody"):
@@ -193,6 +202,44 @@ def test_what_no_study_can_be_is_refused_before_anything_is_trained(tmp_path: Pa
             studying.run(
                 command.asked(["models=qwen", wrong, f"out={tmp_path}"]), Here(), Console(file=io.StringIO())
             )
+
+
+class Dies:
+    """Says something and fails; at its second attempt it is killed before it says a word."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+
+    def __call__(self, words: Sequence[str], log: Path) -> int:
+        self.attempts += 1
+        if self.attempts > 1:
+            return 137
+        log.write_text("kalign: the disk is full\n", encoding="utf-8")
+        return 7
+
+    def stopped(self) -> bool:
+        return False
+
+
+def test_a_study_without_a_model_ends_as_its_first_failure_did_and_repeats_no_older_one(
+    tmp_path: Path,
+) -> None:
+    wanted, work = command.asked(["models=qwen", f"out={tmp_path}"]), Dies()
+    for said, code in (("the disk is full", 7), ("it said nothing", 137)):
+        with pytest.raises(KalignError, match=f"no model could be evaluated .qwen: {said}") as wrong:
+            studying.run(wanted, work, Console(file=io.StringIO()))
+        assert wrong.value.exit_code == code
+
+
+class Killed(Children):
+    """Starts what kills itself in place of a command."""
+
+    def start(self, command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
+        return super().start(["sh", "-c", "kill -9 $$"], **options)
+
+
+def test_a_command_that_is_killed_ends_with_the_code_that_a_shell_gives(tmp_path: Path) -> None:
+    assert stages.Apart(Killed())(["doctor"], tmp_path / "log") == 137
 
 
 def test_both_studies_are_offered(kalign_here: Kalign, capsys: pytest.CaptureFixture[str]) -> None:

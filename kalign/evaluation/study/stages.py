@@ -21,6 +21,7 @@ from kalign.runs import Run
 from kalign.sweeps.processes import noted
 
 PAUSE_SECONDS = 1.0
+SIGNALLED = 128  # to which a shell adds the number of the signal that killed a process
 ABILITY = "ability.json"  # what a benchmark writes last; its own module would load torch
 
 
@@ -90,7 +91,9 @@ class Apart:
                 env=os.environ | {OUTCOME: str(outcome)},
             )
             code = process.wait()
-        return code if code == 0 else noted(outcome, code)
+        if code == 0:
+            return code
+        return noted(outcome, code if code > 0 else SIGNALLED - code)
 
     def stopped(self) -> bool:
         """Whether a signal came."""
@@ -175,6 +178,7 @@ def _done(wanted: Wanted, part: Part, stage: Stage, folder: Run, work: Work, con
     while locks.is_held(folder.lock) and not work.stopped():
         time.sleep(PAUSE_SECONDS)
     code = Interrupted.exit_code
+    before = log.stat().st_size if log.exists() else 0
     if not work.stopped():
         console.print(f"{part.model}: {stage.name} → {stage.output.parent} ({log})", soft_wrap=True)
         code = work([*stage.words, *stage.more], log)
@@ -183,8 +187,9 @@ def _done(wanted: Wanted, part: Part, stage: Stage, folder: Run, work: Work, con
     if code == 0:
         files.write_json(record, _finished(stage))
         return True
-    part.failures.append(Failure(stage=stage.name, code=code, said=_last_line(log), log=str(log)))
-    console.print(f"{part.model}: {stage.name} failed with code {code}: {_last_line(log)}", soft_wrap=True)
+    said = _last_line(log, before)
+    part.failures.append(Failure(stage=stage.name, code=code, said=said, log=str(log)))
+    console.print(f"{part.model}: {stage.name} failed with code {code}: {said}", soft_wrap=True)
     return False
 
 
@@ -199,7 +204,8 @@ def _recorded(record: Path) -> Any:
     return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else "nothing"
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+def _last_line(log: Path, before: int) -> str:
+    """What a command said last, behind the first `before` bytes, which earlier attempts said."""
+    lines = log.read_bytes()[before:].decode(errors="replace").splitlines() if log.exists() else []
     said = [line for line in lines if line.startswith("kalign: ")] or lines
     return said[-1].removeprefix("kalign: ") if said else "it said nothing"

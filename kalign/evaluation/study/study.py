@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 
 from kalign import files, runs, statistics, yaml_files
-from kalign.errors import DataError, IntegrityError
+from kalign.errors import IntegrityError, KalignError
 from kalign.evaluation import compare, panels, report, results, suite
 from kalign.evaluation.scores import Score
 from kalign.evaluation.study import findings, page, stages
@@ -81,7 +81,7 @@ def made(wanted: Wanted, parts: Sequence[Part]) -> dict[str, Any]:
     held to the number of models that was planned.
 
     Raises:
-        DataError: no model was evaluated.
+        KalignError: no model was evaluated.
     """
     read = {
         part.model: results.read(part.evaluation)
@@ -89,8 +89,7 @@ def made(wanted: Wanted, parts: Sequence[Part]) -> dict[str, Any]:
         if not part.failed("train") and not part.failed("eval")
     }
     if not read:
-        said = "; ".join(f"{part.model}: {one.said}" for part in parts for one in part.failures)
-        raise DataError(f"no model could be evaluated ({said}); {wanted.out / 'logs'} says more")
+        raise _nothing(wanted, parts)
     claims = {model: compare.claim(result["comparison"]) for model, (result, _) in read.items()}
     nothing = [{"p_value": 1.0, "difference": {"value": 0.0, "low": 0.0, "high": 0.0}}]
     missing = nothing * (len(parts) - len(claims))
@@ -121,6 +120,18 @@ def made(wanted: Wanted, parts: Sequence[Part]) -> dict[str, Any]:
         "versions": runs.versions(),
         "failures": [{"model": part.model, **asdict(one)} for part in parts for one in part.failures],
     }
+
+
+def _nothing(wanted: Wanted, parts: Sequence[Part]) -> KalignError:
+    """The error of a study in which no model came to its end, with the code of the first failure."""
+    models: dict[str, list[str]] = {}
+    for part in parts:
+        for one in part.failures:
+            models.setdefault(one.said, []).append(part.model)
+    said = "; ".join(f"{', '.join(names)}: {sentence}" for sentence, names in models.items())
+    wrong = KalignError(f"no model could be evaluated ({said}); {wanted.out / 'logs'} says more")
+    wrong.exit_code = next(one.code for part in parts for one in part.failures)
+    return wrong
 
 
 def mean(by_model: Mapping[str, Sequence[Score]], primary: str) -> dict[str, Any]:
