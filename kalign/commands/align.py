@@ -166,7 +166,7 @@ def _named(given: Mapping[str, str | None], references: Mapping[str, str]) -> di
     elif base:
         named["base"] = _found("base", base, family)
     for name, reference in references.items():
-        named[f"{name}"] = _found(f"arms.{name}", reference, family)
+        named[name] = _found(f"arms.{name}", reference, family)
     for name, one in named.items():
         if one.subject.provider is not None:
             raise ConfigError(

@@ -202,7 +202,13 @@ class Trainer:
         for key in ("logging_steps", "eval_steps", "save_steps", "save_total_limit", "ddp_timeout"):
             above(f"trainer.{key}", getattr(self, key), 0)
         above("trainer.learning_rate", self.learning_rate, 0)
-        one_of("trainer.gradient_checkpointing", str(self.gradient_checkpointing), ("True", "False", "auto"))
+        if self.gradient_checkpointing not in (
+            True,
+            False,
+            "auto",
+        ):  # nor 'false', a text that counts as true
+            said = repr(self.gradient_checkpointing)
+            one_of("trainer.gradient_checkpointing", said, ("true", "false", "auto"))
         one_of("trainer.eval_strategy", self.eval_strategy, ("no", "steps", "epoch"))
         if self.max_steps == 0 or self.max_steps < -1:
             raise ConfigError(

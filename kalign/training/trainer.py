@@ -81,11 +81,7 @@ class PairTrainer(Steady, DPOTrainer):
         self.fused = fused_lora.install(self.model) if fuse and not self.is_deepspeed_enabled else None
         if self.args.bf16:
             adapters.leave_inputs_alone(self.model)
-        # TRL turns adapters on a quantised base into bfloat16, where small steps round to nothing
-        # (https://github.com/huggingface/peft/issues/2889); the master weights stay float32 here.
-        for weight in self.model.parameters():
-            if weight.requires_grad:
-                weight.data = weight.data.float()
+        self.hold_in_float32()
 
     def _prepare_dataset(self, dataset: Dataset, *arguments: Any, **options: Any) -> Dataset:
         return dataset  # TRL would tokenise again

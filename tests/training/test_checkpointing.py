@@ -116,6 +116,7 @@ def test_a_plan_chooses_as_a_training_would(kalign_here: Kalign, short: list[str
     ("words", "says"),
     [
         (["trainer.gradient_checkpointing=atuo"], "did you mean auto"),
+        (["trainer.gradient_checkpointing='False'"], "='False' is unknown; did you mean false"),
         (
             ["recipe=tiny_align", "trainer.gradient_checkpointing=auto"],
             "weighs pairs, which method=",
