@@ -160,18 +160,28 @@ def _probed(trainer: PairTrainer) -> Choice:
 def _peak(trainer: PairTrainer, batch: dict[str, Any], every: int) -> int | None:
     """The most bytes that a forward and a backward pass hold; None if memory is not enough."""
     trainer.recompute(every)
-    labels = batch["input_ids"].masked_fill(batch.pop("completion_mask") == 0, -100)
-    for name in ("ref_chosen_logps", "ref_rejected_logps"):
-        batch.pop(name, None)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     trainer.model.train()
     try:
         with torch.random.fork_rng(), trainer.accelerator.autocast():
-            said = trainer.model(**batch, labels=labels, fused_lm_head=True, use_cache=False)
-            said.log_probs.sum().backward()
+            forth_and_back(trainer, batch)
     except torch.OutOfMemoryError:
         return None
     finally:
         trainer.model.zero_grad()
     return torch.cuda.max_memory_allocated()
+
+
+def forth_and_back(trainer: PairTrainer, batch: dict[str, Any]) -> None:
+    """What a step runs of a micro-batch; without stored log-probs the reference too, while the policy's
+    activations are held."""
+    labels = batch["input_ids"].masked_fill(batch.pop("completion_mask") == 0, -100)
+    for name in ("ref_chosen_logps", "ref_rejected_logps"):
+        batch.pop(name, None)
+    given = {**batch, "labels": labels, "fused_lm_head": True, "use_cache": False}
+    said = trainer.model(**given)
+    if not trainer.precompute_ref_logps:
+        with torch.no_grad(), trainer.model.disable_adapter():
+            trainer.model(**given)
+    said.log_probs.sum().backward()

@@ -132,6 +132,20 @@ def test_the_most_of_one_process_is_its_own() -> None:
     assert ranks.most(3) == 3 and not ranks.anywhere(False)
 
 
+@pytest.mark.parametrize(("stored", "passes"), [(False, [True, False]), (True, [True])])
+def test_a_probe_runs_the_reference_where_a_step_does(
+    tmp_path: Path, stored: bool, passes: list[bool]
+) -> None:
+    made: Any = twins.trainer(twins.model_of("qwen3"), tmp_path, share=True)
+    made.precompute_ref_logps = stored
+    seen: list[bool] = []
+    decoder = made.model.get_base_model().get_decoder()
+    decoder.register_forward_pre_hook(lambda *_: seen.append(torch.is_grad_enabled()))
+    checkpointing.forth_and_back(made, made.data_collator(checkpointing.largest(made)))
+    assert seen == passes
+    assert all(weight.grad.any() for weight in made.model.parameters() if weight.requires_grad)
+
+
 @pytest.mark.gpu
 def test_a_probe_step_on_a_gpu_leaves_no_gradient_and_the_random_state(tmp_path: Path) -> None:
     made: Any = twins.trainer(
