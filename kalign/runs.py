@@ -130,8 +130,11 @@ def named(runs_dir: Path, name: str, determining: Mapping[str, Any]) -> Run:
 
 
 @contextlib.contextmanager
-def locked(run: Run) -> Iterator[None]:
+def locked(run: Run, *, setting: str = "out") -> Iterator[None]:
     """Keep every other process out of the run's folder; the lock goes with the process, however that ends.
+
+    Args:
+        setting: the key that says where the folder lies.
 
     Raises:
         ConfigError: another process holds it.
@@ -140,10 +143,11 @@ def locked(run: Run) -> Iterator[None]:
 
     def busy(holder: str) -> str:
         return (
-            f"{run.path} is locked by {holder}, which trains it right now; wait for it, or change the command"
+            f"{run.path} is locked by {holder}, which works there right now; wait for it, or change the "
+            "command"
         )
 
-    with locks.held(run.lock, busy=busy, elsewhere="set runs_dir to another folder"):
+    with locks.held(run.lock, busy=busy, elsewhere=f"set {setting} to another folder"):
         yield
 
 

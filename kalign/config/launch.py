@@ -44,7 +44,9 @@ def profile(name: str, ranks: int | None = None) -> Profile:
     path = root("launch") / f"{name}.yaml"
     content = suspicion.parse(path)
     kind = str(content.get("distributed_type"))
-    count = ranks or int(content.get("num_processes", 1))
+    count = int(content.get("num_processes", 1)) if ranks is None else ranks
+    if count < 1:
+        raise ConfigError(f"ranks={count} must be at least 1; give the number of devices")
     if kind == "NO" and count != 1:
         raise ConfigError(f"ranks={count} does not go with launch={name}, which starts one; use launch=ddp")
     if kind in ALONE:

@@ -60,7 +60,7 @@ class Sweep:
             Interrupted: this process or a training was asked to leave; the same command goes on.
             KalignError: a training ended in a way that each of them would.
         """
-        with runs.locked(Run(self.folder)):
+        with runs.locked(Run(self.folder), setting="runs_dir"):
             files.write_json(self.folder / "sweep.json", self.plan.document())
             self.search = Search(self.plan, self.folder)
             while self._begin_some() or self.begun:

@@ -77,7 +77,7 @@ def in_folder(
     run = runs.named(recipe.runs_path(), recipe.name, recipe.determining())
     first = int(os.environ.get("RANK", "0")) == 0
     console.quiet = console.quiet or not first
-    with runs.locked(run) if first else contextlib.nullcontext():
+    with runs.locked(run, setting="runs_dir") if first else contextlib.nullcontext():
         (finished if run.result.exists() else train)(run)
     return run
 

@@ -37,6 +37,7 @@ REFUSED = {
     "launch=zero3 adapter=qlora": "use adapter=lora, or launch=ddp",
     "ranks=2": "give launch=ddp too",
     "launch=single ranks=2": "use launch=ddp",
+    "launch=ddp ranks=0": "must be at least 1",
     "launch=ddp ranks=3": "pairs_per_step=16 is no multiple of 24",
 }
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from kalign import cli, files, packs, runs
 from kalign.commands import study as command
-from kalign.errors import ConfigError, Interrupted, KalignError
+from kalign.errors import ConfigError, Interrupted, KalignError, ResourceError
 from kalign.evaluation.study import findings, stages
 from kalign.evaluation.study import study as studying
 from kalign.preemption import Children
@@ -197,6 +197,13 @@ def test_what_no_study_can_be_is_refused_before_anything_is_trained(tmp_path: Pa
         command.asked(["models=qwen", "set.mine"])
     with pytest.raises(ConfigError, match="abilities=kmlu is unknown; did you mean kmmlu"):
         command.asked(["models=qwen", "abilities=kmlu"])
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match="cannot be written: Not a directory; set out to another folder"):
+        studying.run(
+            command.asked(["models=qwen", f"out={tmp_path / 'file' / 'out'}"]),
+            Here(),
+            Console(file=io.StringIO()),
+        )
     for wrong in ("suite=kko", "judge=nobody"):
         with pytest.raises(ConfigError, match="is unknown|nobody"):
             studying.run(
