@@ -105,7 +105,6 @@ def _queued(words: Sequence[str], out: "Path", jobs: int, options: Mapping[str, 
     kept = [word for word in words if not word.startswith(("shards=", "out="))]
     each = [["tag", *kept, f"out={out.absolute()}", f"shard={number}/{jobs}"] for number in range(jobs)]
     array = arrays.Array(
-        name=f"kalign-{out.absolute().name}-{jobs}",
         words=each,
         done=lambda number: tagging.is_done(out, tagging.Shard(number=number, of=jobs)),
         folder=out / "jobs",

@@ -68,7 +68,6 @@ def _queued(wanted: "Wanted", shards: int, options: Mapping[str, Any]) -> int:
     accepted = [word for key in wanted.accept_change for word in ("--accept-change", key)]
     return arrays.run(
         arrays.Array(
-            name=f"kalign-{asked.folder.path.absolute().name}-{shards}",
             words=[["synth", *words, "--shard", f"{which}/{shards}", *accepted] for which in range(shards)],
             done=lambda which: pipeline.is_done(asked, which, shards),
             folder=asked.folder.jobs,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kalign import preemption
+from kalign import preemption, runs
 from kalign.errors import ConfigError, Interrupted
 from kalign.preemption import Children
 from kalign.sweeps.processes import noted
@@ -46,16 +46,20 @@ class Array:
     """The shards of one command.
 
     Args:
-        name: of the jobs; the same for the same shards of the same work.
         words: the command of each shard, in their order.
         done: whether a shard is done already.
-        folder: for logs and exit codes.
+        folder: for logs and exit codes, inside that of the work.
     """
 
-    name: str
     words: Sequence[Sequence[str]]
     done: Callable[[int], bool]
     folder: Path
+
+    @property
+    def name(self) -> str:
+        """Of its jobs: the same for as many shards of the same folder, and for no other folder."""
+        place = self.folder.absolute()
+        return f"kalign-{place.parent.name}-{len(self.words)}-{runs.fingerprint(str(place))[:8]}"
 
 
 def taken(options: Mapping[str, Any] | None, shards: int | None) -> int | None:
@@ -78,17 +82,22 @@ def taken(options: Mapping[str, Any] | None, shards: int | None) -> int | None:
 
 
 def run(array: Array, options: Mapping[str, Any]) -> int:
-    """Queue what is not done, wait for all of it, and return the first exit code that is not 0.
+    """Queue what is not done, wait for all of it, and return the worst exit code.
 
     Raises:
-        ConfigError: submitit is not installed, or Slurm takes no job.
+        ConfigError: submitit is not installed, or Slurm does not answer or takes no job.
     """
     with preemption.passing_on() as children:
         Slurm(children, options)
-        if waiting(array.name) == set():
-            _submit(array, options)
-        else:
+        queued = waiting(array.name)
+        if queued is None:
+            raise ConfigError(
+                "squeue does not say what is queued, so nothing is queued now; try again when Slurm answers"
+            )
+        if queued:
             print(f"kalign: jobs {array.name} are queued already", file=sys.stderr)
+        else:
+            _submit(array, options)
         return _waited(array, children)
 
 

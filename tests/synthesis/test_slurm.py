@@ -64,9 +64,7 @@ def test_parts_of_a_corpus_are_tagged_as_an_array_and_joined(kalign_here: Kalign
 @pytest.mark.usefixtures("cluster")
 def test_a_shard_that_fails_is_named_with_its_code(capsys: pytest.CaptureFixture[str]) -> None:
     shards = [["show", "recipe=tiny"], ["show", "recipe=none-such"]]
-    array = arrays.Array(
-        name="kalign-fails", words=shards, done=lambda shard: shard == 0, folder=Path("jobs")
-    )
+    array = arrays.Array(words=shards, done=lambda shard: shard == 0, folder=Path("jobs"))
     assert arrays.run(array, slurm_options.DEFAULTS) == 2
     said = capsys.readouterr().err
     assert "of 1 jobs is queued" in said and "shard 1 ended with code 2; its words are in jobs" in said
