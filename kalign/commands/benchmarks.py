@@ -39,7 +39,9 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     """Ask a benchmark's questions, score the answers, and print the table."""
     from kalign.config import words as plain
 
-    [suite] = {word.partition("=")[2] for word in words if word.startswith("suite=")}
+    suite, *more = dict.fromkeys(word.partition("=")[2] for word in words if word.startswith("suite="))
+    if more:
+        raise ConfigError(f"suite is given twice, as {suite} and as {more[0]}; give it once")
     given = plain.read(words, settings={**COMMON, **SETTINGS[suite]})
     if not given["model"]:
         raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")

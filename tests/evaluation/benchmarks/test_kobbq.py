@@ -148,3 +148,8 @@ def test_columns_of_another_name_are_declared_by_the_user(
     document = json.loads(done.stdout)
     assert document["tasks"][0]["model"] is None  # nothing was ambiguous
     assert document["tasks"][1]["model"]["value"] == pytest.approx(1 / 3)
+
+
+def test_a_second_suite_is_refused(kalign_here: Call) -> None:
+    refused = kalign_here("eval", "suite=kobbq", "suite=ko", "model=x")
+    assert (refused.returncode, "suite is given twice" in refused.stderr) == (2, True)
