@@ -3,8 +3,11 @@
 import gzip
 import importlib.util
 import json
+import shutil
 import socket
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,16 +88,27 @@ def test_programs_pass_the_base_tests_or_all_tests_or_none(
 
 @scored
 @linux
-def test_a_program_reaches_no_network_and_no_file_and_stops_nobody(tmp_path: Path) -> None:
+def test_a_program_reaches_no_network_and_no_file_and_stops_nobody() -> None:
     """Each does harm, if it can, and then the right thing; where the harm is prevented it fails its tests."""
-    secret = tmp_path / "secret.txt"
+    outside = Path(tempfile.mkdtemp(dir="/var/tmp"))  # not in /tmp, which a program finds empty
+    secret = outside / "secret.txt"
     secret.write_text("말하지 마", encoding="utf-8")
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    neighbour = Path(tempfile.mkdtemp(dir="/tmp")) / "socket"  # pytest's own paths are too long for one
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.socket(socket.AF_UNIX) as local,
+        subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as running,
+    ):
         port = listening.getsockname()[1]
+        local.bind(str(neighbour))
+        local.listen()
         harms = {
             "network": f"import socket; socket.create_connection(('127.0.0.1', {port}), 2)",
+            "socket": f"import socket; socket.socket(socket.AF_UNIX).connect({str(neighbour)!r})",
+            "filling": "import io\n    for n in range(9): io.open(str(n), 'wb').write(bytes(4 << 20))",
+            "killing": f"import posix; posix.kill({running.pid}, 9)",
             "reading": f"import io; io.open({str(secret)!r}).read()",
-            "writing": f"import os; os.close(os.open({str(tmp_path / 'new')!r}, os.O_CREAT | os.O_WRONLY))",
+            "writing": f"import os; os.close(os.open({str(outside / 'new')!r}, os.O_CREAT | os.O_WRONLY))",
             "removing": f"import posix; posix.unlink({str(secret)!r})",
             "memory": "x = ' ' * (1 << 40)",
             "waiting": "while True: pass",
@@ -104,11 +118,31 @@ def test_a_program_reaches_no_network_and_no_file_and_stops_nobody(tmp_path: Pat
         programs["none"] = "def double(x):\n    return 2 * x\n"
         programs["peeking"] = "import os\ndef double(x):\n    return 2 * x if len(os.environ) < 9 else 0\n"
         ended = humaneval.run([DOUBLE] * len(programs), list(programs.values()), strict=True)
+        assert running.poll() is None
+        running.communicate(b"\n")
     found = {name: how["base"] for name, how in zip(programs, ended, strict=True)}
     assert {found.pop(name) for name in ("none", "peeking")} == {"pass"}
     assert set(found.values()) <= {"fail", "timeout"}, found
     assert secret.read_text(encoding="utf-8") == "말하지 마"
-    assert not (tmp_path / "new").exists()
+    assert not (outside / "new").exists()
+    shutil.rmtree(outside)
+    shutil.rmtree(neighbour.parent)
+
+
+@scored
+@linux
+def test_what_a_program_starts_ends_with_it_even_where_it_left_its_session(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The processes are known by the file that they run, which is a copy of this test alone."""
+    copy = tmp_path / "confined.py"
+    copy.write_text(Path(confined.__file__).read_text("utf-8"), "utf-8")
+    monkeypatch.setattr(confined, "__file__", str(copy))
+    stay = "import posix, signal\n    if not posix.fork():\n        posix.setsid()\n        signal.pause()"
+    made = f"def half(x):\n    {stay}\n    return x // 1 / 2\n"
+    assert humaneval.run([HALF], [made], strict=True) == [{"base": "pass", "plus": "pass"}]
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(copy) not in listed
 
 
 @scored
