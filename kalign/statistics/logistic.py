@@ -7,7 +7,7 @@ import numpy as np
 from kalign.statistics.estimates import Estimate, Z
 
 STEPS = 50
-FARTHEST = 20.0  # log-odds a unit: beyond, the data separate and there is no finite slope
+FARTHEST = 20.0  # log-odds a standard deviation: beyond, the data separate and there is no finite slope
 
 
 def log_odds_slope(
@@ -31,7 +31,12 @@ def log_odds_slope(
         Logistic regression by Newton's method: Hosmer and Lemeshow 2000,
         https://doi.org/10.1002/0471722146, chapter 1.
     """
-    columns = [np.ones(len(answers)), np.asarray(quantity, dtype=float)]
+    measured = np.asarray(quantity, dtype=float)
+    unit = float(measured.std()) if len(measured) else 0.0
+    if not unit:
+        return None
+    # Centred and scaled, so that the intercept is the log-odds in the middle, and not far outside of the data
+    columns = [np.ones(len(answers)), (measured - measured.mean()) / unit]
     if given is not None:
         columns.append(np.asarray(given, dtype=float))
     known, told = np.stack(columns, axis=1), np.asarray(answers, dtype=float)
@@ -48,7 +53,7 @@ def log_odds_slope(
         if np.abs(slopes).max() > FARTHEST:
             return None
         if np.abs(step).max() < 1e-9:
-            half = Z * float(np.sqrt(np.linalg.inv(curved)[1, 1]))
-            value = float(slopes[1])
+            half = Z * float(np.sqrt(np.linalg.inv(curved)[1, 1])) / unit
+            value = float(slopes[1]) / unit
             return Estimate(value=value, low=value - half, high=value + half)
     return None

@@ -166,3 +166,15 @@ def test_every_task_weighs_alike_in_a_macro_average() -> None:
     found = statistics.macro([[0, 1], [1] * 100])
     assert found.value == 0.75
     assert found.high - found.value == pytest.approx(1.959964 * (0.5 / 2) ** 0.5 / 2)
+
+
+def test_a_slope_is_found_however_far_from_zero_the_quantity_lies() -> None:
+    """The odds are 3 where the quantity is higher and 0.6 where it is lower, by a twentieth or by one."""
+    yes = [True] * 6 + [False] * 2 + [True] * 3 + [False] * 5
+    for low, high in ((0.0, 1.0), (1000.0, 1001.0), (10.0, 10.05)):
+        slope = statistics.log_odds_slope(yes, [high] * 8 + [low] * 8)
+        assert slope is not None
+        assert slope.value == pytest.approx(math.log(3 / 0.6) / (high - low))
+    parted = [True, True, False, False]
+    assert statistics.log_odds_slope(parted, [11.0, 10.0, 2.0, 1.0]) is None
+    assert statistics.log_odds_slope([True, False], [10.0, 10.0]) is None
