@@ -31,8 +31,10 @@ def share(
 
     Args:
         margin: a loss of so much would matter.
-        families: what stands or falls together, a name a question.
+        families: what stands or falls together, a name a question; the intervals resample those.
     """
+    if families is not None and len(set(families)) == len(families):
+        families = None  # every question is its own
     change = None
     if before is not None:
         difference = statistics.paired_difference(before, after, clusters=families)
@@ -42,8 +44,8 @@ def share(
         "task": task,
         "n": len(after),
         "unit": PERCENT,
-        "base": _wilson(before) if before is not None else None,
-        "model": _wilson(after),
+        "base": _share(before, families) if before is not None else None,
+        "model": _share(after, families),
         "change": change,
     }
 
@@ -72,16 +74,29 @@ def macro(
 
 
 def with_averages(
-    tasks: Mapping[str, tuple[Sequence[float] | None, Sequence[float]]], *, margin: float
+    tasks: Mapping[str, tuple[Sequence[float] | None, Sequence[float]]],
+    *,
+    margin: float,
+    families: Mapping[str, Sequence[Hashable]] | None = None,
 ) -> list[Row]:
-    """A row a task, and two for all: micro (every question weighs alike) and macro (every task does)."""
-    rows = [share(task, before, after, margin=margin) for task, (before, after) in tasks.items()]
+    """A row a task, and two for all: micro (every question weighs alike) and macro (every task does).
+
+    Args:
+        families: of the questions of each task; one may have questions in several.
+    """
+    known = families or {}
+    rows = [
+        share(task, before, after, margin=margin, families=known.get(task))
+        for task, (before, after) in tasks.items()
+    ]
     if len(rows) < 2:
         return rows
     after = [list(one) for _, one in tasks.values()]
     before = [list(one) for one, _ in tasks.values() if one is not None] or None
     every = [value for one in before for value in one] if before else None
-    rows.append(share("all, micro", every, [value for one in after for value in one], margin=margin))
+    whole = [value for one in after for value in one]
+    together = [name for task in tasks for name in families[task]] if families else None
+    rows.append(share("all, micro", every, whole, margin=margin, families=together))
     rows.append(macro("all, macro", before, after, margin=margin))
     return rows
 
@@ -120,8 +135,16 @@ def spelled(row: Mapping[str, Any]) -> tuple[list[str], str]:
     return [row["task"], str(row["n"]), *cells], change["verdict"]
 
 
-def _wilson(right: Sequence[float]) -> dict[str, float]:
-    return asdict(statistics.wilson(round(sum(right)), len(right)))
+def _share(right: Sequence[float], families: Sequence[Hashable] | None) -> dict[str, float]:
+    """The share with its Wilson interval, or with one that resamples families; of none or all, where
+    resamples do not differ, with the Wilson interval of as many questions as there are families."""
+    hits = round(sum(right))
+    if families is None:
+        return asdict(statistics.wilson(hits, len(right)))
+    if 0 < hits < len(right):
+        return asdict(statistics.mean_interval(right, clusters=families))
+    count = len(set(families))
+    return asdict(statistics.wilson(count if hits else 0, count))
 
 
 def _within(estimate: Estimate) -> dict[str, float]:

@@ -119,7 +119,8 @@ def _sums(wanted: Wanted, said: Mapping[str, Mapping[str, Sequence[Sample]]]) ->
     ability.require_paired(said)
     margin = wanted.margin
     by_task = {task: (_right(said, task), _all(after)) for task, after in said["model"].items()}
-    rows = scoreboard.with_averages(by_task, margin=margin)
+    families = {task: _families(after) for task, after in said["model"].items()}
+    rows = scoreboard.with_averages(by_task, margin=margin, families=families)
     every = {name: [one for some in tasks_.values() for one in some] for name, tasks_ in said.items()}
     parts = {task: _parts(said["model"][task], *by_task[task], margin=margin) for task in by_task}
     if len(parts) > 1:
@@ -133,15 +134,18 @@ def _sums(wanted: Wanted, said: Mapping[str, Mapping[str, Sequence[Sample]]]) ->
         f"kept: a loss of {margin * 100:g} points or more is ruled out. Scored by lm-evaluation-harness "
         f"{harness.version()}; micro: every question weighs alike, macro: every task",
         *([NOTES[wanted.suite]] if wanted.suite in NOTES else []),
-        "Other parts (by country, category, ...) stand in the file of scores.",
+        "Questions of one story, template or subject stand or fall together in the intervals, but for "
+        "macro's. Other parts (by country, category, ...) stand in the file of scores.",
     ]
-    return {"tasks": rows, "parts": parts, "notes": notes}
+    named_parts = {f"{task}, by {by}": made for task, some in parts.items() for by, made in some.items()}
+    return {"tasks": rows, "parts": named_parts, "notes": notes}
 
 
 def _parts(
     samples: Sequence[Sample], before: Sequence[float] | None, after: Sequence[float], *, margin: float
 ) -> dict[str, list[Row]]:
     """A row for each part, by what the parts divide."""
+    families = _families(samples)
     return {
         divides: [
             scoreboard.share(
@@ -149,11 +153,16 @@ def _parts(
                 [before[place] for place in places] if before is not None else None,
                 [after[place] for place in places],
                 margin=margin,
+                families=[families[place] for place in places],
             )
             for part, places in some.items()
         ]
         for divides, some in tasks.parts(samples).items()
     }
+
+
+def _families(samples: Sequence[Sample]) -> list[str]:
+    return [one.told["family"] for one in samples]
 
 
 def _right(said: Mapping[str, Mapping[str, Sequence[Sample]]], task: str) -> list[float] | None:

@@ -14,6 +14,7 @@ from kalign.evaluation.cultural import bias, formats, tasks
 from kalign.evaluation.cultural.evaluate import Wanted, _sums, named
 from kalign.evaluation.cultural.sources import Place
 from kalign.evaluation.harness import Sample
+from kalign.statistics import mean_interval, wilson
 from tests.conftest import Result, write
 from tests.evaluation.cultural import samples
 
@@ -109,7 +110,7 @@ def test_global_mmlu_reports_sensitive_and_agnostic_questions_apart(files: dict[
     assert values(sums["tasks"], "base")["culturally sensitive"] == 0.0
     [sensitive] = [row for row in sums["tasks"] if row["task"] == "culturally sensitive"]
     assert sensitive["change"]["difference"]["value"] == 0.5
-    assert values(sums["parts"]["global_mmlu"]["category"]) == {"Humanities": 0.6667, "Other": 0.5}
+    assert values(sums["parts"]["global_mmlu, by category"]) == {"Humanities": 0.6667, "Other": 0.5}
 
 
 def test_normad_is_reported_by_level_and_country(files: dict[str, Path]) -> None:
@@ -127,8 +128,21 @@ def test_normad_is_reported_by_level_and_country(files: dict[str, Path]) -> None
         "all, micro": 0.5833,
         "all, macro": 0.5833,
     }
-    assert values(sums["parts"]["value"]["country"]) == {"japan": 0.5, "south_korea": 0.5}
-    assert values(sums["parts"]["all"]["gold answer"]) == {"neutral": 0.3333, "no": 0.3333, "yes": 0.8333}
+    assert values(sums["parts"]["value, by country"]) == {"japan": 0.5, "south_korea": 0.5}
+    assert values(sums["parts"]["all, by gold answer"]) == {"neutral": 0.3333, "no": 0.3333, "yes": 0.8333}
+
+
+def test_levels_of_one_story_are_no_independent_questions(files: dict[str, Path]) -> None:
+    """Four stories, each right at all levels or at none: asked three times, they say as much as once."""
+    found = asked("normad", files["normad"])
+    right = [int(one.family in {row["Story"] for row in samples.NORMAD[:2]}) for one in found]
+    sums = _sums(wanted("normad", files["normad"]), {"model": scored(found, right)})
+    [micro] = [row["model"] for row in sums["tasks"] if row["task"] == "all, micro"]
+    once = mean_interval([1, 1, 0, 0])
+    assert (micro["value"], micro["low"], micro["high"]) == (0.5, once.low, once.high)
+    sums = _sums(wanted("normad", files["normad"]), {"model": scored(found, [1] * len(found))})
+    [micro] = [row["model"] for row in sums["tasks"] if row["task"] == "all, micro"]
+    assert micro["low"] == wilson(4, 4).low
 
 
 def test_bbq_reports_bias_by_context_as_its_paper_defines_it(files: dict[str, Path]) -> None:
@@ -269,6 +283,11 @@ def test_a_model_is_scored_and_the_licence_is_shown(
     assert json.loads(again.stdout)["licence"] == "mine by contract"
     lines = (out / "ability/model" / f"{suite}.jsonl").read_text(encoding="utf-8").splitlines()[1:]
     assert "parts" in json.loads(lines[0])["told"]
+    assert kalign_here("report", str(out)).returncode == 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert {"global_mmlu": "global_mmlu, by category", "blend_short": "blend_short, by country"}[
+        suite
+    ] in page
 
 
 @pytest.mark.parametrize(
