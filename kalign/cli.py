@@ -20,7 +20,7 @@ from kalign.commands import (
     synthesis,
     training,
 )
-from kalign.commands.command import Command
+from kalign.commands.command import Command, Lines
 from kalign.errors import ConfigError, Interrupted, KalignError
 
 COMMANDS: Mapping[str, Command] = {
@@ -91,9 +91,10 @@ def _add(
     sub = where.add_parser(
         verb,
         help=command.summary,
-        description=(command.run.__doc__ or "").strip(),
+        formatter_class=Lines,
+        description=" ".join((command.run.__doc__ or "").split()),
         usage=f"kalign {name} {command.words} {shown}",
-        epilog=f"{command.about_words} Example: {command.example}",
+        epilog=f"{command.about_words}\n\nExample: {command.example}",
     )
     sub.set_defaults(command=name)
     sub.add_argument(

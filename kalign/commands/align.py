@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import difflib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +44,16 @@ SETTINGS: dict[str, str | None] = {
     "max_new_tokens": None,
     "out": None,
 }
+ABOUT = """
+Word associations, suite=align:
+  data.path=FILE  the norms (an ALIGN run knows its own; else recipe=NAME says how they are asked)
+  arms.shuffled=RUN, arms.other=RUN  the controls
+  other=FILE other_culture=NAME  another culture's norms
+  survey=FILE source=COUNTRY target=COUNTRY  a survey, and between which countries answers lie
+  lexicon=FILE scales=NAME=COLUMN:LOW:HIGH:TO_LOW:TO_HIGH,...  values of words
+  shot=CUE  an arm more: the base shown one example
+  compat=true  the survey with the published code's defects, and P@5 as it reads lists, too
+"""
 DEPTHS = (5, 10, 20, 30, 40, 50)  # the k of P@k that the publication gives
 
 
@@ -110,15 +119,18 @@ def _words(words: Sequence[str]) -> tuple[dict[str, str | None], dict[str, str],
     """The command's own words, the models of arms.NAME=MODEL, and the settings of the recipe.
 
     Raises:
-        ConfigError: a word is none of these, or a value is not of its kind.
+        ConfigError: a word is none of these or given twice, or a value is not of its kind.
     """
     given: dict[str, str | None] = {}
     arms: dict[str, str] = {}
     settings = []
+    keys = [word.partition("=")[0] for word in words]
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise ConfigError(f"{word!r} is one word too many; write model={word}")
+        if keys.count(key) > 1:
+            raise ConfigError(f"{key} is given twice; give it once")
         if key in SETTINGS:
             given[key] = None if value in ("null", "none", "false") else value
         elif key.startswith("arms."):
@@ -156,7 +168,7 @@ def _named(given: Mapping[str, str | None], references: Mapping[str, str]) -> di
 
     Raises:
         ConfigError: one cannot be found, or gives no log-likelihoods.
-        IntegrityError: two of them are the same, or a control grew from another base.
+        IntegrityError: two of them are the same.
     """
     family = given.get("family")
     named = {"model": _found("model", str(given["model"]), family)}
@@ -288,18 +300,15 @@ def _folder(
     asked: "Questions",
 ) -> Path:
     """The folder that models and questions decide, unless the user names one."""
-    if given["out"]:
-        return Path(given["out"]).expanduser()
-    from kalign import runs
     from kalign.associations import hearing
+    from kalign.evaluation import results
 
     decided = {
         "arms": {arm: [dict(one.identity), [turn.content for turn in one.shot]] for arm, one in arms.items()},
         "how": dict(how),
         "questions": hearing.digest(asked),
     }
-    title = re.sub(r"[^\w.-]+", "-", f"align-{name}")
-    return Path("evals") / f"{title}-{runs.fingerprint(decided)[:8]}"
+    return results.folder(given["out"], f"align-{name}", decided)
 
 
 def _list(said: str | None) -> list[str]:

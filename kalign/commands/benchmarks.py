@@ -25,23 +25,23 @@ DATA = {
     "komt": "question_ko.jsonl of github.com/LG-AI-EXAONE/KoMT-Bench, or a file with its columns",
     "humaneval": "HumanEvalPlus.jsonl of github.com/evalplus/humanevalplus_release",
 }
-ABOUT = (
-    "suite=kobbq and komt are asked and scored by kalign over the file that data names "
-    "(columns=FIELD:COLUMN,... declares other columns): KoBBQ's accuracy and diff-bias, where prompts and "
-    "prompt are its own file of prompts and the number of one; Ko-MT-Bench's grades by judge, with the "
-    "square root for answers that are not in Korean, but for the ids in exempt (138,140). "
-    "suite=humaneval runs the programs that the model writes to HumanEvalPlus.jsonl, each in a process "
-    "without network and files; sandbox=limits goes on where that cannot be. "
-)
+ABOUT = """
+Benchmarks that kalign asks and scores itself, over the file data=FILE; base=true, false or a MODEL:
+  suite=kobbq  accuracy and diff-bias; prompts=FILE prompt=N take KoBBQ's own file of prompts, and one of it
+  suite=komt  Ko-MT-Bench's grades by judge=A,B,...; their square root where an answer is not in Korean
+  exempt=ID,...  questions of komt whose answers may be in any language (138,140)
+  suite=humaneval  runs the programs that the model writes, each in a process without network and files
+  sandbox=limits  runs them where that cannot be, with limits of time and memory alone (strict)
+  columns=FIELD:COLUMN,...  where a file of kobbq or komt names its columns otherwise
+  max_new_tokens=N  the longest answer (32, 1024, 768)
+"""
 
 
 def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     """Ask a benchmark's questions, score the answers, and print the table."""
     from kalign.config import words as plain
 
-    suite, *more = dict.fromkeys(word.partition("=")[2] for word in words if word.startswith("suite="))
-    if more:
-        raise ConfigError(f"suite is given twice, as {suite} and as {more[0]}; give it once")
+    [suite] = [word.partition("=")[2] for word in words if word.startswith("suite=")]
     given = plain.read(words, settings={**COMMON, **SETTINGS[suite]})
     if not given["model"]:
         raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")

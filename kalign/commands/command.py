@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import textwrap
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,18 @@ class Command:
     words: str = RECIPE_WORDS
     about_words: str = RECIPE_HELP
     flags: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # argparse's options by flag
+
+
+class Lines(argparse.HelpFormatter):
+    """Help in which lines stay lines: each is wrapped by itself, and what is indented hangs."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(self._wrapped(line, width, indent) for line in text.splitlines())
+
+    def _wrapped(self, line: str, width: int, indent: str) -> str:
+        lead = indent + line[: len(line) - len(line.lstrip())]
+        hanging = lead + "    " if lead else lead
+        return textwrap.fill(line.strip(), width, initial_indent=lead, subsequent_indent=hanging)
 
 
 def console(flags: argparse.Namespace) -> "Console":

@@ -23,12 +23,15 @@ SETTINGS: Mapping[str, str | None] = {
     "batch": "16",
     "out": None,
 }
-ABOUT = (
-    "suite=normad, bbq, global_mmlu, include, blend and blend_short ask about cultures: data is a file, a "
-    "folder of files or hub:OWNER/NAME (with revision, subset, split), columns=FIELD:COLUMN,... declares "
-    "other columns, language chooses one (of include; en asks blend_short in English), licence states one "
-    "that you know better. "
-)
+ABOUT = """
+Benchmarks of culture, scored by lm-evaluation-harness, for which an endpoint does not do:
+  suite=normad, bbq, global_mmlu, include, blend or blend_short; base=true or false
+  data=PATH  a file, a folder of files, or hub:OWNER/NAME with revision=COMMIT, subset, split (test)
+  columns=FIELD:COLUMN,...  where the files name their columns otherwise
+  language=NAME  one of include's; names global_mmlu's; en asks blend_short in English
+  licence=TEXT  one that you know better than kalign
+  chat_template=true  in the model's template (false)
+"""
 
 
 def evaluate(words: list[str], flags: argparse.Namespace) -> int:
@@ -38,8 +41,7 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     given = plain.read(words, settings=SETTINGS)
     if not given["model"]:
         raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")
-    if wrong := [key for key in ("base", "chat_template") if given[key] not in ("true", "false")]:
-        raise ConfigError(f"{wrong[0]}={given[wrong[0]]} must be true or false for a benchmark")
+    base, chat = (plain.claim(key, given[key]) for key in ("base", "chat_template"))
     quiet_libraries()
     from kalign.evaluation import scoreboard
     from kalign.evaluation.cultural import evaluate as evaluating
@@ -48,19 +50,19 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     wanted = evaluating.Wanted(
         suite=str(given["suite"]),
         model=str(given["model"]),
-        base=given["base"] == "true",
+        base=base,
         place=Place(
             path=given["data"] or "",
             revision=given["revision"],
             subset=given["subset"],
             split=str(given["split"]),
         ),
-        columns=_columns(given["columns"]),
+        columns=given["columns"],
         language=str(given["language"]),
         licence=given["licence"],
         family=given["family"],
         out=given["out"],
-        chat_template=given["chat_template"] == "true",
+        chat_template=chat,
         batch=plain.count("batch", str(given["batch"])),
     )
     evaluating.require_place(wanted)
@@ -68,13 +70,3 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     if flags.json:
         print((folder / scoreboard.FILE).read_text(encoding="utf-8"), end="")
     return 0
-
-
-def _columns(given: str | None) -> dict[str, str]:
-    declared = {}
-    for pair in filter(None, (given or "").split(",")):
-        field, colon, column = pair.partition(":")
-        if not colon or not column:
-            raise ConfigError(f"columns={given} declares nothing; write columns=FIELD:COLUMN,...")
-        declared[field] = column
-    return declared

@@ -4,7 +4,7 @@ import argparse
 import difflib
 from collections.abc import Mapping
 
-from kalign.commands import benchmarks, cultural, judges
+from kalign.commands import align, benchmarks, cultural, judges
 from kalign.commands.command import Command, console, print_json, quiet_libraries
 from kalign.errors import ConfigError
 
@@ -35,6 +35,32 @@ ABILITY: dict[str, str | None] = {
     "out": None,
 }
 
+ABOUT = """
+Every suite:
+  model=MODEL  a run, an adapter, a model's folder, OWNER/NAME, or endpoint:PROVIDER (endpoint:vllm:NAME)
+  base=true  asks it without its adapter too, and pairs the answers; base=MODEL pairs it with another
+  family=NAME  the file of conf/model/ that knows the model's template
+  batch=N  how many prompts are asked at once (16)
+  out=DIR  the folder (evals/...)
+
+Prompts whose answers are judged:
+  suite=SUITE  a pack (ko), ko_all, korset, a suite.yaml, or a file of prompts
+  SET=FILE  the file of one of a suite's sets
+  judge=A,B,...  rules (the default), panels of conf/judge/, providers of conf/provider/: most decide
+  calibration=FOLDER  corrects the safe rate by what kalign eval judges found there
+  as_of=DAY  the day on which laws and offices must exist (today)
+  max_new_tokens=N  the longest answer (512)
+
+Benchmarks of Korean, scored by lm-evaluation-harness, for which an endpoint does not do:
+  suite=click, kmmlu, hrm8k, haerae or kobest; base=true or false
+  data=FOLDER  a local copy (the Hub); tasks=NAME,...  some of its tasks (all)
+  num_fewshot=N (0) and chat_template=true (false) are the harness' own
+"""
+COMPARED = """
+kalign eval compare pairs finished evaluations, each with the first.
+"""
+BENCHMARKS = (*ABILITIES, *benchmarks.SETTINGS, *cultural.SUITES, "align")
+
 
 def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     """Ask a model the prompts of a suite, judge its answers, and say how often it is safe and helpful."""
@@ -45,19 +71,20 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import words as plain
 
     suites = [word.partition("=")[2] for word in words if word.startswith("suite=")]
+    if len(suites) > 1:
+        raise ConfigError(f"suite is given twice, as {suites[0]} and as {suites[1]}; give it once")
     if benchmarks.SETTINGS.keys() & set(suites):
         return benchmarks.evaluate(words, flags)
     if set(cultural.SUITES) & set(suites):
         return cultural.evaluate(words, flags)
     if "suite=align" in words:
-        from kalign.commands import align
-
         return align.measure(words, flags)
     if set(ABILITIES) & set(suites):
         return _ability(plain.read(words, settings=ABILITY), flags)
     own = [word for word in words if word.partition("=")[0] in SETTINGS]
     given = plain.read(own, settings=SETTINGS)
     paths = _paths([word for word in words if word not in own])
+    _require_no_benchmark(str(given["suite"]))
     if not given["model"]:
         raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")
     quiet_libraries()
@@ -84,27 +111,43 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     return 0
 
 
+def _require_no_benchmark(suite: str) -> None:
+    """Refuse the misspelt name of a benchmark, which would be taken for a suite of prompts.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    from pathlib import Path
+
+    from kalign.evaluation.suite import names
+
+    known = names()
+    if suite not in known and not Path(suite).expanduser().exists():
+        near = difflib.get_close_matches(suite, [*BENCHMARKS, *known], n=1)
+        if near and near[0] in BENCHMARKS:
+            raise ConfigError(f"suite={suite} is unknown; did you mean {near[0]}?")
+
+
 def _ability(given: dict[str, str | None], flags: argparse.Namespace) -> int:
     """Score the tasks of a benchmark, with the adapter and without it."""
     from kalign.config import words as plain
 
     if not given["model"]:
         raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")
-    if wrong := [key for key in ("base", "chat_template") if given[key] not in ("true", "false")]:
-        raise ConfigError(f"{wrong[0]}={given[wrong[0]]} must be true or false for a benchmark")
+    base, chat = (plain.claim(key, given[key]) for key in ("base", "chat_template"))
     quiet_libraries()
     from kalign.evaluation import ability, scoreboard
 
     wanted = ability.Wanted(
         suite=str(given["suite"]),
         model=str(given["model"]),
-        base=given["base"] == "true",
+        base=base,
         family=given["family"],
         out=given["out"],
         data=given["data"],
         tasks=tuple(str(given["tasks"]).split(",")) if given["tasks"] else (),
         num_fewshot=plain.count("num_fewshot", str(given["num_fewshot"]), least=0),
-        chat_template=given["chat_template"] == "true",
+        chat_template=chat,
         batch=plain.count("batch", str(given["batch"])),
     )
     folder = ability.evaluate(wanted, console(flags))
@@ -168,30 +211,12 @@ COMMANDS: Mapping[str, Command] = {
         run=evaluate,
         summary="measure how safe and how helpful a model is",
         example="kalign eval suite=ko model=runs/tiny-1a2b3c4d base=true",
-        words="model=MODEL [suite=ko] [base=true|MODEL] [KEY=VALUE ...] | compare A B [...] [out=DIR] "
-        "| judges labels=FILE [judge=PANEL]",
-        about_words="MODEL is a run, an adapter, a model's folder, OWNER/NAME, or endpoint:PROVIDER (such as "
-        "endpoint:vllm:NAME); base=true asks it without its adapter too, and pairs the answers. suite "
-        "is a pack, a suite.yaml, a file of prompts, align, or one of ko_all and korset; SET=FILE gives the "
-        "file of one of its sets. family is the file of conf/model/ that knows the model's template, "
-        "judge a comma-separated panel (rules; panels of conf/judge/ and providers of conf/provider/ "
-        "judge by rubric, and a strict majority decides), as_of the day on which laws and offices must "
-        "exist (today), batch how many prompts are asked at once (16), max_new_tokens the longest "
-        "answer (512), out the folder (evals/...). suite=click, kmmlu, hrm8k, haerae and kobest are "
-        "scored by lm-evaluation-harness: data is a local copy, tasks some of its tasks, num_fewshot "
-        "(0) and chat_template (false) are the harness' own. "
-        + benchmarks.ABOUT
-        + cultural.ABOUT
-        + judges.ABOUT
-        + "suite=align measures word associations: "
-        "data.path=FILE are the norms (an ALIGN run knows its own; else recipe=NAME says how they are "
-        "asked), arms.shuffled=RUN, arms.other=RUN the controls, other=FILE other_culture=NAME another "
-        "culture's norms, "
-        "survey=FILE source=COUNTRY target=COUNTRY a survey, lexicon=FILE "
-        "scales=NAME=COLUMN:LOW:HIGH:TO_LOW:TO_HIGH,... values of words, shot=CUE an arm more: the base "
-        "shown one example; compat=true measures "
-        "with the published code's defects. compare pairs finished evaluations, each "
-        "with the first.",
+        words="model=MODEL [suite=ko] [base=true|MODEL] [KEY=VALUE ...]\n"
+        "       kalign eval compare A B [...] [out=DIR]\n"
+        "       kalign eval judges labels=FILE [judge=PANEL] [KEY=VALUE ...]\n      ",
+        about_words=(
+            ABOUT + benchmarks.ABOUT + cultural.ABOUT + align.ABOUT + judges.ABOUT + COMPARED
+        ).strip(),
     ),
     "report": Command(
         run=report,

@@ -45,8 +45,7 @@ def export(words: list[str], flags: argparse.Namespace) -> int:
         return _verify(Path(flags.verify), Path(given["run"]) if given["run"] else None, flags)
     if missing := [key for key in ("run", "out") if not given[key]]:
         raise ConfigError(f"{missing[0]} is missing; this command takes run=DIR out=DIR, or --verify DIR")
-    if given["accept_loss"] not in ("true", "false"):
-        raise ConfigError(f"accept_loss={given['accept_loss']} must be true or false")
+    plain.claim("accept_loss", given["accept_loss"])  # before anything is loaded
     return _export(given, flags)
 
 

@@ -15,12 +15,14 @@ SETTINGS = {
     "repeat": "0.05",
     "out": None,
 }
-ABOUT = (
-    "judges measures the panel of judge= on labelled answers: labels is a file with prompt, response, label "
-    "and, if it has them, category, id and model (columns=FIELD:COLUMN,... declares other names), safe the "
-    "label of a safe answer, repeat the share that is asked again; calibration=FOLDER then corrects the safe "
-    "rate by what that folder says of the judges. "
-)
+ABOUT = """
+kalign eval judges measures a panel on labelled answers:
+  labels=FILE  with prompt, response, label and, if it has them, category, id and model
+  columns=FIELD:COLUMN,...  where the file names its columns otherwise
+  safe=LABEL  that of a safe answer (safe)
+  judge=A,B,... and as_of=DAY as above; pack=NAME  whose rules and rubric they judge by (ko)
+  repeat=SHARE  how many answers are asked about again (0.05)
+"""
 
 
 def calibrate(words: list[str], flags: argparse.Namespace) -> int:

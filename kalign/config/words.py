@@ -96,6 +96,17 @@ def number(key: str, value: str | None) -> float:
         raise ConfigError(f"{key}={value} is no number; write {key}=0.5, for example") from wrong
 
 
+def claim(key: str, value: str | None) -> bool:
+    """Whether a setting says true.
+
+    Raises:
+        ConfigError: it says neither true nor false.
+    """
+    if value not in ("true", "false"):
+        raise ConfigError(f"{key}={value} must be true or false")
+    return value == "true"
+
+
 def count(key: str, value: str, *, least: int = 1) -> int:
     """The whole number that a setting gives.
 

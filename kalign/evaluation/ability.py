@@ -9,7 +9,7 @@ from rich.console import Console
 
 from kalign import files, runs
 from kalign.errors import ConfigError, DataError, IntegrityError
-from kalign.evaluation import harness, scoreboard, subjects
+from kalign.evaluation import harness, results, scoreboard, subjects
 from kalign.evaluation.asking import Weights
 from kalign.evaluation.harness import Sample
 from kalign.evaluation.subjects import Subject
@@ -62,7 +62,7 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
     """
     ability = ABILITIES[wanted.suite]
     harness.require()
-    subject = subjects.resolve(wanted.model, wanted.family)
+    subject = weighed(wanted.model, wanted.family)
     base = subject.base() if wanted.base else None
     console.print(f"{wanted.suite}: licence {ability.licence}", style="dim", soft_wrap=True)
     whose = {"model": subject.identity()} | ({"base": base.identity()} if base else {})
@@ -72,7 +72,7 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
         "template": template(subject) if wanted.chat_template else "none, plain text",
         "batch": wanted.batch,
     }
-    folder = _folder(wanted, subject, whose | how)
+    folder = results.folder(wanted.out, f"{wanted.suite}-{subject.name}", whose | how)
     console.print(f"{subject.name} → {folder}", soft_wrap=True)
     with runs.locked(Run(folder)):
         local = _local(wanted, folder)
@@ -92,6 +92,21 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
         files.write_json(folder / scoreboard.FILE, document)
     scoreboard.say(console, document, folder)
     return folder
+
+
+def weighed(reference: str, family: str | None) -> Subject:
+    """The model that a word names, which the harness can only score by its weights.
+
+    Raises:
+        ConfigError: it names nothing, or an endpoint.
+    """
+    subject = subjects.resolve(reference, family)
+    if subject.provider is not None:
+        raise ConfigError(
+            f"model={reference} is an endpoint, and the harness scores likelihoods of choices, which need "
+            "the weights; give a run or a folder"
+        )
+    return subject
 
 
 def click(folder: Path) -> list[dict[str, Any]]:
@@ -137,13 +152,6 @@ def _local(wanted: Wanted, folder: Path) -> Path | None:
 
 def _digest(local: Path | None) -> str | None:
     return files.sha256(local) if local else None
-
-
-def _folder(wanted: Wanted, subject: Subject, decided: Mapping[str, Any]) -> Path:
-    if wanted.out:
-        return Path(wanted.out).expanduser()
-    title = f"{wanted.suite}-{subject.name}".replace("/", "--").replace(":", "-")
-    return Path("evals") / f"{title}-{runs.fingerprint(decided)[:8]}"
 
 
 class Manner(Protocol):

@@ -35,7 +35,7 @@ def columns(given: str | None, known: Mapping[str, str]) -> dict[str, str]:
         if not colon or not column or field not in known:
             raise ConfigError(
                 f"columns={given} does not declare a field of this file; write FIELD:COLUMN,... with "
-                f"{', '.join(known)}"
+                f"{', '.join(known) or 'none'}"
             )
         declared[field] = column
     return {**known, **declared}

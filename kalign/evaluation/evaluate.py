@@ -7,7 +7,6 @@ evals/ko-tiny-1a2b3c4d-5e6f7a8b/
 """
 
 import contextlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -160,15 +159,12 @@ def _panel(
 
 
 def _folder(wanted: Wanted, asked: Suite, found: Sequence[Question], models: Models) -> Path:
-    if wanted.out:
-        return Path(wanted.out).expanduser()
     decided = {
         "questions": questions.digest(found),
         "whose": models.identities,
         "max_new_tokens": wanted.max_new_tokens,
     }
-    title = re.sub(r"[^\w.-]+", "-", f"{asked.name}-{models.model.name}")
-    return Path("evals") / f"{title}-{runs.fingerprint(decided)[:8]}"
+    return results.folder(wanted.out, f"{asked.name}-{models.model.name}", decided)
 
 
 def _answers(

@@ -1,6 +1,7 @@
 """A finished evaluation as it lies in its folder, after its files have proved to belong together."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,15 @@ from kalign.evaluation import responses, scores
 from kalign.evaluation.scores import Score
 
 FILE = "eval.json"
+
+
+def folder(out: str | None, name: str, decided: Mapping[str, Any]) -> Path:
+    """Where an evaluation lies: the folder that a user names, else one of `evals/` that its name and all
+    that decides its answers name."""
+    if out:
+        return Path(out).expanduser()
+    title = re.sub(r"[^\w.-]+", "-", name)
+    return Path("evals") / f"{title}-{runs.fingerprint(decided)[:8]}"
 
 
 def read(folder: Path) -> tuple[dict[str, Any], list[Score]]:

@@ -2,7 +2,6 @@
 once."""
 
 import contextlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from kalign import files, runs
-from kalign.evaluation import answering, questions, responses, scoreboard
+from kalign.evaluation import answering, questions, responses, results, scoreboard
 from kalign.evaluation.answering import Models
 from kalign.evaluation.questions import Question
 from kalign.evaluation.responses import Asker
@@ -119,13 +118,10 @@ def place(
 
 
 def _folder(wanted: Wanted, found: Sequence[Question], models: Models, decided: Mapping[str, Any]) -> Path:
-    if wanted.out:
-        return Path(wanted.out).expanduser()
     whole = {
         "questions": questions.digest(found),
         "whose": models.identities,
         "max_new_tokens": wanted.max_new_tokens,
         **decided,
     }
-    title = re.sub(r"[^\w.-]+", "-", f"{wanted.suite}-{models.model.name}")
-    return Path("evals") / f"{title}-{runs.fingerprint(whole)[:8]}"
+    return results.folder(wanted.out, f"{wanted.suite}-{models.model.name}", whole)

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -108,10 +109,8 @@ def read(path: Path) -> list[dict[str, Any]]:
             if missing := [field for field in FIELDS if field not in problem]:
                 raise DataError(f"{path}:{number} is no problem of HumanEval+; it has no {missing[0]}")
             problems.append({field: problem[field] for field in FIELDS})
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, OSError, EOFError) as wrong:
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, OSError, EOFError, zlib.error) as wrong:
         raise DataError(f"{path} is no file of HumanEval+ ({wrong}); give HumanEvalPlus.jsonl") from wrong
-    if not problems:
-        raise DataError(f"{path} is empty; give HumanEvalPlus.jsonl")
     return problems
 
 

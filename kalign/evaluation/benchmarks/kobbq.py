@@ -121,7 +121,8 @@ def read(path: Path, named: Mapping[str, str], template: Mapping[str, str]) -> l
 
 def choice(said: str, choices: Sequence[str]) -> str | None:
     """The choice that an answer names, by its letter or its words; None where it is not clear which."""
-    lines = [line.strip() for line in files.nfc(said).splitlines() if line.strip()]
+    said = files.nfc(said)
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     if not lines:
         return None
     by_words = [one for one in choices if _bare(lines[0]) == _bare(one)]

@@ -88,7 +88,7 @@ def evaluate(wanted: Wanted, console: Console, *, given: Mapping[str, str | None
     """
     items = read_questions(wanted.data, declared.columns(given["columns"], COLUMNS))
     judges = _judges(given["judge"])
-    exempt = frozenset(filter(None, str(given["exempt"] or "").split(",")))
+    exempt = frozenset(filter(None, map(str.strip, str(given["exempt"] or "").split(","))))
     first = [one.question(0) for one in items]
     about = {"judges": panels.names(judges), "exempt": sorted(exempt)}
     with asked.place(wanted, first, console, licence=LICENCE, engine=True, decided=about) as place:

@@ -1,7 +1,7 @@
 """One benchmark of culture over one's own rows: base and model paired by question, its parts apart."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from rich.console import Console
 
 from kalign import files, runs
 from kalign.errors import ConfigError, DataError
-from kalign.evaluation import ability, harness, scoreboard, subjects
+from kalign.evaluation import ability, declared, harness, results, scoreboard
 from kalign.evaluation.cultural import bias, formats, tasks
 from kalign.evaluation.cultural.sources import HUB, Place
 from kalign.evaluation.harness import Sample
@@ -39,7 +39,7 @@ class Wanted:
     model: str
     base: bool
     place: Place
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: str | None = None  # FIELD:COLUMN,..., where the files name a field otherwise
     language: str = ""
     licence: str | None = None  # declared by the user
     family: str | None = None
@@ -64,7 +64,7 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
             f"{wanted.place.path} holds no question that can be asked; look at data and language="
             f"{wanted.language}"
         )
-    subject = subjects.resolve(wanted.model, wanted.family)
+    subject = ability.weighed(wanted.model, wanted.family)
     base = subject.base() if wanted.base else None
     licence = wanted.licence or known.licence
     console.print(f"{wanted.suite}: licence {licence}; {known.source}", style="dim", soft_wrap=True)
@@ -77,7 +77,7 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
         "data": wanted.place.digest(),
         "language": wanted.language,
     }
-    folder = _folder(wanted, subject.name, whose | how)
+    folder = results.folder(wanted.out, f"{wanted.suite}-{subject.name}", whose | how)
     console.print(f"{subject.name} → {folder}", soft_wrap=True)
     with runs.locked(Run(folder)):
         made = tasks.made(wanted.suite, asked, folder / "data")
@@ -104,14 +104,7 @@ def named(wanted: Wanted) -> dict[str, str]:
     Raises:
         ConfigError: a declared field is none of the benchmark's.
     """
-    known = formats.FORMATS[wanted.suite].fields
-    for name in wanted.columns:
-        if name not in known:
-            raise ConfigError(
-                f"columns={name}:... declares no field of {wanted.suite}, which has "
-                f"{', '.join(known) or 'none'}"
-            )
-    return {name: wanted.columns.get(name, name) for name in known}
+    return declared.columns(wanted.columns, {name: name for name in formats.FORMATS[wanted.suite].fields})
 
 
 def _sums(wanted: Wanted, said: Mapping[str, Mapping[str, Sequence[Sample]]]) -> dict[str, Any]:
@@ -173,22 +166,25 @@ def _all(samples: Sequence[Sample]) -> list[float]:
     return [one.correct for one in samples]
 
 
-def _folder(wanted: Wanted, name: str, decided: Mapping[str, Any]) -> Path:
-    if wanted.out:
-        return Path(wanted.out).expanduser()
-    title = f"{wanted.suite}-{name}".replace("/", "--").replace(":", "-")
-    return Path("evals") / f"{title}-{runs.fingerprint(decided)[:8]}"
-
-
 def require_place(wanted: Wanted) -> None:
-    """Refuse a benchmark without data, or with some that cannot be what it reads.
+    """Refuse a benchmark without data, with some that cannot be what it reads, or with words that choose
+    nothing of it.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or a word has no effect.
     """
-    hub = formats.FORMATS[wanted.suite].hub
+    known, place, language = formats.FORMATS[wanted.suite], wanted.place, wanted.language
+    hub = known.hub
     if not wanted.place.path:
         at_hub = f", or data=hub:{hub} revision=COMMIT" if hub else ""
         raise ConfigError(f"suite={wanted.suite} needs data=FILE or a folder of files{at_hub}")
-    if wanted.suite == "blend_short" and wanted.place.path.startswith(HUB):
+    if wanted.suite == "blend_short" and place.path.startswith(HUB):
         raise ConfigError("suite=blend_short reads BLEnD's files of annotations; give data=FOLDER with them")
+    if language and known.languages is not None and language not in known.languages:
+        can = " or ".join(f"language={one}" for one in known.languages) or "none"
+        raise ConfigError(
+            f"language={language} chooses nothing of suite={wanted.suite}, which takes {can}; leave it out, "
+            "and choose by data"
+        )
+    if not place.path.startswith(HUB) and (place.revision or place.subset):
+        raise ConfigError("revision and subset choose of the Hub, and data is a path; leave them out")

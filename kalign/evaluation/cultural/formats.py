@@ -25,6 +25,10 @@ LEVELS: Mapping[str, str] = {
 ASKED = "Story: {Story}\nIs what the people in the story do socially acceptable? Answer yes, no or neutral."
 SENSITIVITY = {"CS": "culturally sensitive", "CA": "culturally agnostic", "-": "not annotated"}
 CONDITIONS = {"ambig": "ambiguous", "disambig": "disambiguated"}
+CATEGORIES = (  # of BBQ, as the harness counts them
+    *("Age", "Disability_status", "Gender_identity", "Nationality", "Physical_appearance", "Race_ethnicity"),
+    *("Race_x_gender", "Race_x_SES", "Religion", "SES", "Sexual_orientation"),
+)
 SHORT = "Answer in a few words.\nQuestion: {question}\nAnswer:"
 UNSURE, UNFIT = 5, 3  # BLEnD leaves a question out that so many people did not know, or found not applicable
 
@@ -50,13 +54,18 @@ Reader = Callable[[Place, Mapping[str, str], str], Iterator[Asked]]
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A benchmark: its licence, where it comes from, the fields that are read, and what reads them."""
+    """A benchmark: its licence, where it comes from, the fields that are read, and what reads them.
+
+    Args:
+        languages: what may be chosen of it; None: whatever its rows say.
+    """
 
     licence: str
     source: str
     hub: str | None
     fields: tuple[str, ...]
     read: Reader
+    languages: tuple[str, ...] | None = ()
 
 
 def normad(place: Place, named: Mapping[str, str], language: str) -> Iterator[Asked]:
@@ -93,6 +102,7 @@ def bbq(place: Place, named: Mapping[str, str], language: str) -> Iterator[Asked
         sources.one_of(where, "context_condition", row["context_condition"], tuple(CONDITIONS))
         sources.one_of(where, "question_polarity", row["question_polarity"], ("neg", "nonneg"))
         sources.one_of(where, "label", row["label"], (0, 1, 2))
+        sources.one_of(where, "category", row["category"], CATEGORIES)
         info, about = row["answer_info"], row["additional_metadata"]
         if not isinstance(info, dict) or not isinstance(about, dict) or not about.get("stereotyped_groups"):
             raise DataError(f"{where}: answer_info and stereotyped_groups say whose stereotype an answer is")
@@ -165,6 +175,8 @@ def blend(place: Place, named: Mapping[str, str], language: str) -> Iterator[Ask
             choices = json.loads(row["choices"]) if isinstance(row["choices"], str) else row["choices"]
         except ValueError as wrong:
             raise DataError(f"{where}: choices is no JSON: {wrong}") from wrong
+        if not isinstance(choices, dict):
+            raise DataError(f"{where}: choices is {choices!r:.60}, not a mapping of letters to texts")
         sources.one_of(where, "answer_idx", row["answer_idx"], tuple(choices))
         yield Asked(
             task="blend",
@@ -197,6 +209,9 @@ def blend_short(place: Place, named: Mapping[str, str], language: str) -> Iterat
         unfit = idks.get("no-answer", 0) + idks.get("not-applicable", 0)
         if unfit >= UNFIT or idks.get("idk", 0) >= UNSURE or not entry["annotations"]:
             continue
+        for one in entry["annotations"]:
+            if not isinstance(one, dict) or not {answers, "en_answers"} <= one.keys():
+                raise DataError(f"{where}: an annotation has no {answers} or no en_answers")
         found = [one for each in entry["annotations"] for one in [*each[answers], *each["en_answers"]]]
         yield Asked(
             task="blend_short",
@@ -241,6 +256,7 @@ FORMATS: Mapping[str, Format] = {
             *("answer", "cultural_sensitivity_label"),
         ),
         read=global_mmlu,
+        languages=None,
     ),
     "include": Format(
         licence="Apache-2.0",
@@ -251,6 +267,7 @@ FORMATS: Mapping[str, Format] = {
             *(*OPTIONS, "answer"),
         ),
         read=include,
+        languages=None,
     ),
     "blend": Format(
         licence="none stated in its repository; ask its authors before any use but evaluation",
@@ -265,5 +282,6 @@ FORMATS: Mapping[str, Format] = {
         hub=None,
         fields=(),
         read=blend_short,
+        languages=("en",),
     ),
 }

@@ -217,6 +217,8 @@ WRONG: dict[str, tuple[str, Mapping[str, Any], str]] = {
     ),
     "an unknown label": ("global_mmlu", {"cultural_sensitivity_label": "X"}, "must be one of CS, CA, -"),
     "an option that is empty": ("include", {"option_d": None}, "option_d is empty"),
+    "a category that is none": ("bbq", {"category": "Height"}, "category is 'Height'; it must be one of Age"),
+    "choices that are a list": ("blend", {"choices": ["milk"]}, "not a mapping of letters to texts"),
     "choices that are no JSON": ("blend", {"choices": "A. milk"}, "choices is no JSON"),
     "an answer that is no choice": (
         "blend",
@@ -260,9 +262,9 @@ def write_list(path: Path) -> Path:
 def test_declared_columns_are_read_under_their_own_names(files: dict[str, Path]) -> None:
     rows = [{("label" if key == "Gold Label" else key): row[key] for key in row} for row in samples.NORMAD]
     write(files["normad"], rows)
-    assert len(asked("normad", files["normad"], columns={"Gold Label": "label"})) == 12
-    with pytest.raises(ValueError, match="declares no field of normad, which has Country"):
-        asked("normad", files["normad"], columns={"gold": "label"})
+    assert len(asked("normad", files["normad"], columns="Gold Label:label")) == 12
+    with pytest.raises(ValueError, match=r"does not declare a field .* with Country, Value"):
+        asked("normad", files["normad"], columns="gold:label")
 
 
 @pytest.mark.parametrize("suite", ["global_mmlu", "blend_short"])
@@ -300,13 +302,30 @@ def test_a_model_is_scored_and_the_licence_is_shown(
         (["suite=normad", "data=hub:akhilayerukola/NormAd"], "is no commit of 40 hex digits; pin it"),
         (["suite=normad", "data=x", "num_fewshot=5"], "num_fewshot is no setting here"),
         (["suite=blend_short", "data=hub:a/b"], "give data=FOLDER with them"),
-        (["suite=bbq", "data=x", "columns=label"], "declares nothing; write columns=FIELD:COLUMN"),
+        (["suite=bbq", "data=rows.jsonl", "columns=label"], "write FIELD:COLUMN,... with example_id"),
+        (["suite=normad", "data=rows.jsonl", "language=ko"], "language=ko chooses nothing of suite=normad"),
+        (["suite=blend_short", "data=x", "language=ko"], "which takes language=en; leave it out"),
+        (
+            ["suite=normad", "data=rows.jsonl", "revision=" + 40 * "a"],
+            "choose of the Hub",
+        ),
+        (["suite=normad", "suite=bbq"], "suite is given twice, as normad and as bbq"),
+        (["suite=normat"], "suite=normat is unknown; did you mean normad?"),
+        (["suite=bbq", "data=x", "base=yes"], "base=yes must be true or false"),
     ],
 )
 def test_words_that_cannot_be_are_refused(words: list[str], said: str, kalign_here: Kalign) -> None:
     done = kalign_here("eval", *words, "model=bundled:tiny")
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split())
+
+
+def test_an_endpoint_is_refused_before_any_question_is_read(kalign_here: Kalign) -> None:
+    write(Path("rows.jsonl"), samples.NORMAD)
+    for words in (["suite=normad", "data=rows.jsonl"], ["suite=click"]):
+        done = kalign_here("eval", *words, "model=endpoint:vllm:mine")
+        assert done.returncode == 2
+        assert "model=endpoint:vllm:mine is an endpoint" in " ".join(done.stderr.split())
 
 
 def test_a_task_that_the_harness_does_not_have_is_a_key_error() -> None:
