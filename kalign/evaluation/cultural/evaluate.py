@@ -11,7 +11,7 @@ from kalign import files, runs
 from kalign.errors import ConfigError, DataError
 from kalign.evaluation import ability, declared, harness, results, scoreboard
 from kalign.evaluation.cultural import bias, formats, tasks
-from kalign.evaluation.cultural.sources import HUB, Place
+from kalign.evaluation.cultural.sources import HUB, SPLIT, Place
 from kalign.evaluation.harness import Sample
 from kalign.evaluation.scoreboard import Row
 from kalign.runs import Run
@@ -186,5 +186,5 @@ def require_place(wanted: Wanted) -> None:
             f"language={language} chooses nothing of suite={wanted.suite}, which takes {can}; leave it out, "
             "and choose by data"
         )
-    if not place.path.startswith(HUB) and (place.revision or place.subset):
-        raise ConfigError("revision and subset choose of the Hub, and data is a path; leave them out")
+    if not place.path.startswith(HUB) and (place.revision or place.subset or place.split != SPLIT):
+        raise ConfigError("revision, subset and split choose of the Hub, and data is a path; leave them out")

@@ -13,6 +13,7 @@ from kalign.data import sources
 from kalign.errors import ConfigError, DataError
 
 HUB = "hub:"
+SPLIT = "test"  # of a data set of the Hub, where the user names no other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class Place:
     path: str
     revision: str | None = None
     subset: str | None = None
-    split: str = "test"
+    split: str = SPLIT
 
     def digest(self) -> str:
         """What names these rows: the bytes of the files, or the commit of a Hub data set."""

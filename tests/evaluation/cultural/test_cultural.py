@@ -309,6 +309,7 @@ def test_a_model_is_scored_and_the_licence_is_shown(
             ["suite=normad", "data=rows.jsonl", "revision=" + 40 * "a"],
             "choose of the Hub",
         ),
+        (["suite=normad", "data=rows.jsonl", "split=dev"], "revision, subset and split choose of the Hub"),
         (["suite=normad", "suite=bbq"], "suite is given twice, as normad and as bbq"),
         (["suite=normat"], "suite=normat is unknown; did you mean normad?"),
         (["suite=bbq", "data=x", "base=yes"], "base=yes must be true or false"),
