@@ -38,7 +38,7 @@ def evaluated(kalign: Kalign, arms: dict[str, str], *more: str) -> dict[str, Any
 def test_a_run_is_measured_like_in_its_study(
     kalign_here: Kalign, arms: dict[str, str], document: dict[str, Any]
 ) -> None:
-    made = evaluated(kalign_here, arms, "shot=ancestor")
+    made = evaluated(kalign_here, arms, "shot=anniversary")
     study = document["seeds"][0]
     for name, arm in (("model", "sft"), ("base", "base"), ("shuffled", "shuffled"), ("other", "other")):
         for part in ("own", "other", "ranking"):
