@@ -1,6 +1,7 @@
 """KoBBQ: its measures by hand, on questions of our own, asked of a real endpoint."""
 
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,7 @@ def test_what_is_none_of_kobbqs_is_refused(tmp_path: Path, row: list[str], said:
         ("(C)", UNKNOWN),
         ("A: 형", X),
         ("정답은 (C)입니다.", UNKNOWN),
+        (unicodedata.normalize("NFD", "정답은 (C)입니다."), UNKNOWN),
         ("글을 보면\n답: B", Y),
         ("동생입니다.", Y),
         ("**형**", X),
