@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kalign import preemption
+from kalign import preemption, runs
 from kalign.errors import ConfigError, Interrupted
 from kalign.preemption import Children
 from kalign.sweeps.processes import noted
@@ -85,11 +85,24 @@ def run(array: Array, options: Mapping[str, Any]) -> int:
     """
     with preemption.passing_on() as children:
         Slurm(children, options)
-        if waiting(array.name) == set():
+        while (queued := waiting(array.name)) is None and not children.given:
+            time.sleep(ASK_SECONDS)
+        if queued == set():
             _submit(array, options)
-        else:
+        elif queued:
             print(f"kalign: jobs {array.name} are queued already", file=sys.stderr)
         return _waited(array, children)
+
+
+def name(folder: Path, shards: int) -> str:
+    """What the jobs of a folder's shards are called: two folders of one name are told apart by their place.
+
+    >>> name(Path("/a/out"), 8) == name(Path("/b/out"), 8)
+    False
+    """
+    place = folder.absolute()
+    plain = re.sub(r"[^\w.-]", "-", place.name)  # a comma would part two names for squeue
+    return f"kalign-{plain}-{runs.fingerprint(str(place))[:8]}-{shards}"
 
 
 def waiting(name: str) -> set[str] | None:
