@@ -68,7 +68,7 @@ def _queued(wanted: "Wanted", shards: int, options: Mapping[str, Any]) -> int:
     accepted = [word for key in wanted.accept_change for word in ("--accept-change", key)]
     return arrays.run(
         arrays.Array(
-            name=f"kalign-{asked.folder.path.absolute().name}-{shards}",
+            name=arrays.name(asked.folder.path, shards),
             words=[["synth", *words, "--shard", f"{which}/{shards}", *accepted] for which in range(shards)],
             done=lambda which: pipeline.is_done(asked, which, shards),
             folder=asked.folder.jobs,
@@ -163,12 +163,16 @@ def _say_kin(kin: Sequence[str], flags: argparse.Namespace) -> None:
 
 def _review(wanted: "Wanted", own: Mapping[str, Any], flags: argparse.Namespace) -> int:
     """Write a sample for people, or take in their answers."""
-    from kalign.synthesis import pipeline
+    from kalign.synthesis import folder, pipeline
 
     if not wanted.out or "file" not in own:
         raise ConfigError(
             "review needs out=DIR and file=FILE.jsonl; rows=N writes a sample, without it answers are read"
         )
+    if not folder.asked(folder.Folder(wanted.out)):
+        raise ConfigError(f"{wanted.out} holds no pipeline; give the folder that kalign synth wrote as out=")
+    if own.get("rows", 1) < 1:
+        raise ConfigError(f"rows={own['rows']} must be at least 1; it is how many rows people look at")
     asked = pipeline.plan(wanted)
     if "rows" in own:
         count = pipeline.export_review(asked, own["file"], own["rows"])
