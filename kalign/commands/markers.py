@@ -66,16 +66,16 @@ def tag(words: list[str], flags: argparse.Namespace) -> int:
     out = Path(given["out"]) if given["out"] else tagging.folder(corpus, tagger)
     shard = tagging.Shard.read(given["shard"]) if given["shard"] else None
     jobs = arrays.taken(options, plain.count("shards", given["shards"]) if given["shards"] else None)
-    if jobs is not None:
-        if shard is not None:
-            raise ConfigError("shards=N queues every part; leave shard= away")
-        if code := _queued(words, out, jobs, options or {}):
-            return code
     actors = {key: plain.count(f"ray.{key}", str(given[f"ray.{key}"])) for key in ("actors", "rows")}
     gpus = plain.number("ray.gpus", given["ray.gpus"])
     poll = plain.number("poll_seconds", given["poll_seconds"])
     above("poll_seconds", poll, 0)
     transport = taggers.transport(str(given["transport"]), tagger, out, poll, {**actors, "gpus": gpus})
+    if jobs is not None:
+        if shard is not None:
+            raise ConfigError("shards=N queues every part; leave shard= away")
+        if code := _queued(words, out, jobs, options or {}):
+            return code
     with taggers.ready(tagger, out, shard, transport):
         path = taggers.until_settled(tagger, lambda: tagging.tag(corpus, tagger, out, shard))
     if path is None:

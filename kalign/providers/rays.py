@@ -55,7 +55,7 @@ class Actors:
         for key, value in (("actors", self.actors), ("rows", self.rows)):
             if value < 1:
                 raise ConfigError(f"ray.{key}={value} must be at least 1")
-        if self.gpus < 0:
+        if not self.gpus >= 0:  # not a number is none either
             raise ConfigError(
                 f"ray.gpus={self.gpus} must be at least 0; it is a number of GPUs for each actor"
             )

@@ -107,12 +107,18 @@ def test_every_shipped_pipeline_loads_and_states_every_setting() -> None:
         ("size=0", "above 0"),
         ("judge.rule=4", "needs 4 votes"),
         ("pipeline=other", "use one of ko_dpo"),
+        ("seeds attack", "seeds and attack are several stages"),
+        ("rows=5", "rows is of 'kalign synth review' alone"),
+        ("target=qwne", "target=qwne is no provider"),
+        ("seeds.embeddings=nobody", "seeds.embeddings=nobody is no provider"),
+        ("seeds.embeddings=local", "gives no vectors"),
+        ("ray.gpus=nan", "ray.gpus=nan must be at least 0"),
         ("budget=-2", "budget=-2.0 must be above 0"),
         ("held_out=[none.jsonl]", "held_out names none.jsonl, which is no file"),
     ],
 )
 def test_a_wrong_setting_is_refused_in_a_sentence(word: str, said: str, kalign_here: Kalign) -> None:
-    refused = kalign_here("synth", "providers=local", word, "--dry-run")
+    refused = kalign_here("synth", "providers=local", *word.split(), "--dry-run")
     assert refused.returncode == 2 and said in refused.stderr
 
 
