@@ -21,6 +21,7 @@ def tag(words: list[str], flags: argparse.Namespace) -> int:
 
     from kalign.config import Source
     from kalign.config import words as plain
+    from kalign.config.rules import above
     from kalign.sweeps import arrays, slurm
 
     options, words = slurm.taken(words)
@@ -64,15 +65,17 @@ def tag(words: list[str], flags: argparse.Namespace) -> int:
     tagger = taggers.named(str(given["tagger"]))
     out = Path(given["out"]) if given["out"] else tagging.folder(corpus, tagger)
     shard = tagging.Shard.read(given["shard"]) if given["shard"] else None
-    jobs = arrays.taken(options, int(plain.number("shards", given["shards"])) if given["shards"] else None)
+    jobs = arrays.taken(options, plain.count("shards", given["shards"]) if given["shards"] else None)
+    actors = {key: plain.count(f"ray.{key}", str(given[f"ray.{key}"])) for key in ("actors", "rows")}
+    gpus = plain.number("ray.gpus", given["ray.gpus"])
+    poll = plain.number("poll_seconds", given["poll_seconds"])
+    above("poll_seconds", poll, 0)
+    transport = taggers.transport(str(given["transport"]), tagger, out, poll, {**actors, "gpus": gpus})
     if jobs is not None:
         if shard is not None:
             raise ConfigError("shards=N queues every part; leave shard= away")
         if code := _queued(words, out, jobs, options or {}):
             return code
-    actors = {key: plain.number(f"ray.{key}", given[f"ray.{key}"]) for key in ("actors", "gpus", "rows")}
-    poll = plain.number("poll_seconds", given["poll_seconds"])
-    transport = taggers.transport(str(given["transport"]), tagger, out, poll, actors)
     with taggers.ready(tagger, out, shard, transport):
         path = taggers.until_settled(tagger, lambda: tagging.tag(corpus, tagger, out, shard))
     if path is None:
@@ -187,7 +190,7 @@ def audit_draw(words: list[str], flags: argparse.Namespace) -> int:
     out = Path(str(given["out"]))
     if out.exists():
         raise ConfigError(f"{out} exists, perhaps with somebody's ratings in it; give another out=")
-    size, seed = (int(plain.number(key, given[key])) for key in ("size", "seed"))
+    size, seed = plain.count("size", str(given["size"])), plain.count("seed", str(given["seed"]), least=0)
     count = audit.draw(Path(given["tags"]), out, size=size, seed=seed)
     console(flags).print(
         f"{out}: {count} texts. Each rater fills in a copy: culture, domain, task, geo by the names of the "

@@ -43,6 +43,8 @@ def synth(words: list[str], flags: argparse.Namespace) -> int:
     )
     if stage == REVIEW:
         return _review(wanted, own, flags)
+    if lost := [key for key in ("file", "rows") if key in own]:
+        raise ConfigError(f"{lost[0]} is of 'kalign synth review' alone; leave it away, or name that stage")
     if flags.dry_run:
         return _dry_run(pipeline.plan(wanted), flags)
     if shards is not None and (code := _queued(wanted, shards, options or {})):
@@ -82,6 +84,8 @@ def _stage(words: Sequence[str]) -> tuple[str | None, list[str]]:
         wrong = plain[-1] if len(plain) > 1 else plain[0]
         near = difflib.get_close_matches(wrong, (*STAGES, REVIEW), n=1)
         hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join((*STAGES, REVIEW))}"
+        if wrong in (*STAGES, REVIEW):
+            raise ConfigError(f"{' and '.join(plain)} are several stages; name one, or none for all of them")
         raise ConfigError(f"{wrong!r} is no stage; {hint}")
     return (plain[0] if plain else None), [word for word in words if "=" in word]
 
@@ -162,12 +166,16 @@ def _say_kin(kin: Sequence[str], flags: argparse.Namespace) -> None:
 
 def _review(wanted: "Wanted", own: Mapping[str, Any], flags: argparse.Namespace) -> int:
     """Write a sample for people, or take in their answers."""
-    from kalign.synthesis import pipeline
+    from kalign.synthesis import folder, pipeline
 
     if not wanted.out or "file" not in own:
         raise ConfigError(
             "review needs out=DIR and file=FILE.jsonl; rows=N writes a sample, without it answers are read"
         )
+    if not folder.asked(folder.Folder(wanted.out)):
+        raise ConfigError(f"{wanted.out} holds no pipeline; give the folder that kalign synth wrote as out=")
+    if own.get("rows", 1) < 1:
+        raise ConfigError(f"rows={own['rows']} must be at least 1; it is how many rows people look at")
     asked = pipeline.plan(wanted)
     if "rows" in own:
         count = pipeline.export_review(asked, own["file"], own["rows"])

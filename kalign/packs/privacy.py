@@ -31,9 +31,10 @@ AT = r"(?: ?@ ?|\s*[\[(]\s*(?i:at)\s*[\])]\s*)"
 DOT = r"(?:\.|\s*[\[(]\s*(?i:dot)\s*[\])]\s*)"
 OTHER = r"[^\x00-\x7f\s]+"  # names and domains in any other script; what follows a Latin one is a particle
 LABEL = rf"(?:[a-zA-Z0-9-]+|{OTHER})"
+LAST = rf"(?:[a-zA-Z][a-zA-Z0-9-]*|{OTHER})"  # no digit first: prices (3 @ 1.5) and versions (name@2.0) stay
 EMAIL = {
     "name": "email",
-    "pattern": rf"(?:[\w.+-]+|{OTHER}){AT}{LABEL}(?:{DOT}{LABEL})+",
+    "pattern": rf"(?:[\w.+-]+|{OTHER}){AT}(?:{LABEL}{DOT})+{LAST}",
     "mask": "[e-mail]",
 }
 

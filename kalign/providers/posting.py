@@ -127,6 +127,7 @@ class Batches:
         self._poll = poll
         self._budget = budget
         self._said: dict[str, State] = {}
+        self._ours: set[Path] = set()  # files that hold something of what is settled
 
     def takes(self, provider: Provider) -> bool:
         """Whether it has a batch API; the others are asked one by one."""
@@ -134,9 +135,9 @@ class Batches:
 
     def settle(self, requests: Spool, engine: Engine) -> int:
         """Submit what no file holds yet, wait for every batch, and take the results in."""
+        self._ours = set()
         for path in self._folder.glob(f"*/{FILES}"):
-            for some in _keys(path):
-                requests.hold(some)
+            self._hold(path, requests)
         for provider in requests.providers():
             self._write(requests, provider, engine.ledger)
         came = 0
@@ -170,22 +171,28 @@ class Batches:
         fitting = within(left, requests.of(provider, held=False), share=SHARE)
         paths = write(fitting, self._place(provider), Form(str(provider.batch)), ledger)
         for path in paths:
-            for some in _keys(path):
-                requests.hold(some)
-        if not any(self._folder.glob(f"*/{FILES}")):
+            self._hold(path, requests)
+        if not self._ours:
             raise Interrupted(
                 f"budget={self._budget:g} is reached: {ledger.spent():.4f} US dollars are spent, and the "
                 "next request could cost more than is left; give a larger budget and run the same command "
                 "again"
             )
 
+    def _hold(self, path: Path, requests: Spool) -> None:
+        """Note what a file holds; one that was written for other settings waits until they are asked for
+        again, since nothing else can read its answers."""
+        if sum(requests.hold(some) for some in _keys(path)):
+            self._ours.add(path)
+
     def _advanced(self, requests: Spool, provider: Provider, engine: Engine) -> list[Batch]:
         place = self._place(provider)
-        paths = sorted(place.glob(FILES))
+        paths = sorted(path for path in self._ours if path.parent == place)
         found = engine.run(lambda: advance(paths, requests, provider, engine.ledger, place / "results"))
         for path, batch in zip(paths, found, strict=True):
             if batch.over:  # its answers are in the ledger
                 path.unlink()
+                self._ours.discard(path)
         return found
 
     def _say(self, provider: Provider, batch: Batch) -> None:

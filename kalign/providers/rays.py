@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -21,9 +22,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from kalign.errors import ConfigError, Interrupted, KalignError, ProviderError
+from kalign.errors import ConfigError, DataError, Interrupted, KalignError, ProviderError, ResourceError
 from kalign.providers import local, spool
 from kalign.providers.answer import Answer
+from kalign.providers.attempts import MOST_BILLED
 from kalign.providers.budget import within
 from kalign.providers.engine import Engine
 from kalign.providers.ledger import read_answer, written_answer
@@ -34,7 +36,10 @@ from kalign.providers.spool import Spool
 WAITS = 0.01  # cores of a task that only waits for an actor
 ROLES = 8  # providers whose actors may be there at once on this machine
 CPUS_BESIDE = 2  # for Ray Data's own tasks
+CLOSING_SECONDS = 10.0  # that actors have to end their server and remove their ledger
 FAILURE = "failure"  # the key of a row that says why an actor stopped
+LOST = "lost"  # the key of a row that says what attempts cost that led to no answer
+KINDS = {one.exit_code: one for one in (ConfigError, DataError, ProviderError, ResourceError)}
 
 
 @dataclass(kw_only=True)
@@ -50,7 +55,7 @@ class Actors:
         for key, value in (("actors", self.actors), ("rows", self.rows)):
             if value < 1:
                 raise ConfigError(f"ray.{key}={value} must be at least 1")
-        if self.gpus < 0:
+        if not self.gpus >= 0:  # not a number is none either
             raise ConfigError(
                 f"ray.gpus={self.gpus} must be at least 0; it is a number of GPUs for each actor"
             )
@@ -59,8 +64,8 @@ class Actors:
 class Rays:
     """The transport of Ray Data: every request goes to an actor, whatever its provider.
 
-    Actors live until the transport is closed, so that a model is loaded once; where there are not enough GPUs
-    for those of another provider too, the oldest ones make room.
+    Actors live until the transport is closed, so that a model is loaded once; where those of another provider
+    do not fit beside them, the oldest ones make room.
 
     Args:
         origins: the providers as they were chosen, from which an actor can start a local server.
@@ -100,7 +105,9 @@ class Rays:
         left = None if self._budget is None else self._budget - engine.ledger.spent()
         came = 0
         with tempfile.TemporaryDirectory(prefix="kalign-") as private:
-            if not _written(within(left, requests.of(provider)), Path(private), self._wanted.rows):
+            # An actor knows no budget, and may ask for one answer several times
+            fitting = within(left, requests.of(provider), share=MOST_BILLED)
+            if not _written(fitting, Path(private), self._wanted.rows):
                 raise Interrupted(
                     f"budget={self._budget:g} is reached: {engine.ledger.spent():.4f} US dollars are spent; "
                     "give a larger budget and run the same command again"
@@ -118,16 +125,29 @@ class Rays:
         return came
 
     def _handles(self, provider: Provider) -> list[Any]:
-        """The actors of a provider; others make room for them, if they must."""
+        """The actors of a provider; others make room for them, if they must.
+
+        Raises:
+            ConfigError: this machine has fewer GPUs than they need.
+        """
         import ray
 
         name = _name(provider)
         if name not in self._actors:
             each = self._wanted.gpus * self._wanted.actors
-            while each and self._actors and each * (len(self._actors) + 1) > _gpus():
+            if each > _gpus() and not os.environ.get("RAY_ADDRESS"):  # a cluster may grow
+                raise ConfigError(
+                    f"ray.actors={self._wanted.actors} with ray.gpus={self._wanted.gpus:g} need {each:g} "
+                    f"GPUs, and Ray finds {_gpus():g} here; give smaller numbers, or ray.gpus=0"
+                )
+            while self._actors and (
+                len(self._actors) >= ROLES or (each and each * (len(self._actors) + 1) > _gpus())
+            ):
                 self._make_room()
             worker = ray.remote(Actor).options(
-                num_cpus=0 if self._wanted.gpus else 1, num_gpus=self._wanted.gpus
+                num_cpus=0 if self._wanted.gpus else 1,
+                num_gpus=self._wanted.gpus,
+                max_concurrency=self._wanted.actors + 1,  # it can be closed whatever it does
             )
             chosen = self._origins.get(name, provider)
             self._actors[name] = [
@@ -139,7 +159,10 @@ class Rays:
         """End the actors that have been there longest."""
         import ray
 
-        for handle in self._actors.pop(next(iter(self._actors))):
+        oldest = self._actors.pop(next(iter(self._actors)))
+        closing = [handle.close.remote() for handle in oldest]
+        ray.wait(closing, num_returns=len(closing), timeout=2 * CLOSING_SECONDS)
+        for handle in oldest:
             ray.kill(handle)
 
 
@@ -149,29 +172,63 @@ class Actor:
 
     def __init__(self, provider: Provider, on_gpu: bool) -> None:
         os.umask(0o077)
+        self._chosen = provider
+        self._device = "cuda:0" if on_gpu else "cpu"
         self._running = contextlib.ExitStack()
+        self._folder: str | None = None  # of the ledger, once it is open
         self._thread = ThreadPoolExecutor(max_workers=1)  # the engine stays in the thread that opened it
-        self._thread.submit(self._open, provider, on_gpu).result()
-
-    def _open(self, provider: Provider, on_gpu: bool) -> None:
-        device = "cuda:0" if on_gpu else "cpu"
-        [self._provider] = self._running.enter_context(local.started([provider], device=device))
-        folder = self._running.enter_context(tempfile.TemporaryDirectory(prefix="kalign-"))
-        self._engine = self._running.enter_context(Engine(Path(folder) / "ledger.sqlite", progress=False))
 
     def answers(self, rows: Sequence[str]) -> list[str]:
-        """The answers to rows, and the reason if it could not answer all."""
+        """The answers to rows, what was lost on the way, and the reason if it could not answer all."""
         return self._thread.submit(self._answers, rows).result()
 
-    def _answers(self, rows: Sequence[str]) -> list[str]:
-        requests = [spool.read(row, self._provider) for row in rows]
-        found: list[str] = []
+    def close(self) -> None:
+        """End the server, and remove the ledger even while something is asked."""
+        ended = self._thread.submit(self._running.close)
         try:
-            for answer in self._engine.answers(requests, ordered=False):
-                found.append(json.dumps(written_answer(answer)))
+            ended.result(timeout=CLOSING_SECONDS)
+        except TimeoutError:
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _answers(self, rows: Sequence[str]) -> list[str]:
+        try:
+            if self._folder is None:
+                self._open()
         except KalignError as wrong:
-            found.append(json.dumps({FAILURE: str(wrong), "fatal": isinstance(wrong, ProviderError)}))
-        return found
+            return [_failure(wrong)]
+        return _asked([spool.read(row, self._provider) for row in rows], self._engine)
+
+    def _open(self) -> None:
+        [self._provider] = self._running.enter_context(local.started([self._chosen], device=self._device))
+        folder = self._running.enter_context(tempfile.TemporaryDirectory(prefix="kalign-"))
+        self._engine = self._running.enter_context(Engine(Path(folder) / "ledger.sqlite", progress=False))
+        self._folder = folder
+
+
+def _asked(requests: Sequence[Request], engine: Engine) -> list[str]:
+    """The rows of an actor's answers: all that its ledger has in the end, what else was paid, and why some
+    are missing."""
+    keyed = {request.key(): request for request in requests}
+    before, spent = engine.ledger.find(keyed, unfinished=True), engine.spent
+    failures = []
+    try:
+        for _ in engine.answers(requests, ordered=False):
+            pass
+    except KalignError as wrong:
+        failures = [_failure(wrong)]
+    known = engine.ledger.find(keyed, unfinished=True)
+    fresh = {key: one for key, one in known.items() if before.get(key) != one}
+    given = {key: one for key, one in known.items() if one.final} | fresh
+    lost = engine.spent - spent - sum(one.cost or 0.0 for one in fresh.values())
+    rows = [json.dumps(written_answer(one)) for one in given.values()]
+    if lost > 1e-12:  # what adding and subtracting floats leaves behind
+        rows.append(json.dumps({LOST: lost, "key": next(iter(keyed))}))
+    return rows + failures
+
+
+def _failure(wrong: KalignError) -> str:
+    return json.dumps({FAILURE: str(wrong), "code": wrong.exit_code})
 
 
 def _handed(batch: Mapping[str, Any], handles: Sequence[Any]) -> dict[str, list[str]]:
@@ -194,22 +251,22 @@ def _written(requests: Iterator[Request], folder: Path, rows: int) -> int:
 
 
 def _kept(rows: Iterable[str], requests: Spool, engine: Engine) -> int:
-    """Keep the answers that rows hold, and return how many.
+    """Keep the answers that rows hold and what else was paid, and return how many answers are final.
 
     Raises:
-        ProviderError: a key, a quota or a model's name is not accepted.
-        Interrupted: an actor could not answer everything.
+        KalignError: an actor could not answer everything; of the actor's own kind.
     """
     read = [json.loads(row) for row in rows]
-    failures = [row for row in read if isinstance(row, dict)]
+    notes = [row for row in read if isinstance(row, dict)]
     given = {str(row[0]): row for row in read if isinstance(row, list)}
     known = requests.find(given)
     answers: list[Answer] = [read_answer(given[key], request) for key, request in known.items()]
-    final = [answer for answer in answers if answer.final]
-    engine.ledger.keep(final)
-    for failure in failures:
-        raise (ProviderError if failure["fatal"] else Interrupted)(failure[FAILURE])
-    return len(final)
+    lost = [(requests.find([note["key"]])[note["key"]], float(note[LOST])) for note in notes if LOST in note]
+    engine.ledger.keep(answers, lost)
+    for note in notes:
+        if FAILURE in note:
+            raise KINDS.get(note["code"], Interrupted)(note[FAILURE])
+    return sum(answer.final for answer in answers)
 
 
 @contextlib.contextmanager

@@ -65,9 +65,10 @@ class Spool:
         )
         return {key: self._request(name, row) for key, name, row in found}
 
-    def hold(self, keys: Sequence[str]) -> None:
-        """Note that a file holds these."""
-        self._database.executemany("UPDATE request SET held = 1 WHERE key = ?", [(key,) for key in keys])
+    def hold(self, keys: Sequence[str]) -> int:
+        """Note that a file holds these, and return how many of them are there."""
+        rows = [(key,) for key in keys]
+        return self._database.executemany("UPDATE request SET held = 1 WHERE key = ?", rows).rowcount
 
     def _request(self, name: str, row: str) -> Request:
         return read(row, self._providers[name])

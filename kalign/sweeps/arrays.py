@@ -59,7 +59,8 @@ class Array:
     def name(self) -> str:
         """Of its jobs: the same for as many shards of the same folder, and for no other folder."""
         place = self.folder.absolute()
-        return f"kalign-{place.parent.name}-{len(self.words)}-{runs.fingerprint(str(place))[:8]}"
+        plain = re.sub(r"[^\w.-]", "-", place.parent.name)  # a comma would part two names for squeue
+        return f"kalign-{plain}-{len(self.words)}-{runs.fingerprint(str(place))[:8]}"
 
 
 def taken(options: Mapping[str, Any] | None, shards: int | None) -> int | None:

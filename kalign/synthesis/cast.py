@@ -115,10 +115,10 @@ def cast(pipeline: Pipeline, panel: Panel) -> Cast:
         if not getattr(roles, role):  # a field of Roles
             raise ConfigError(f"roles.{role} is empty; give roles.{role}=openai, or providers=[...] for all")
     return Cast(
-        writer=load(roles.writer),
-        attacker=load(roles.attacker),
+        writer=_named("roles.writer", roles.writer),
+        attacker=_named("roles.attacker", roles.attacker),
         target=target(pipeline.target),
-        judge=load(roles.judge),
+        judge=_named("roles.judge", roles.judge),
         generators=tuple(load_all(roles.generators)),
         panel=tuple(panel.providers()),
         embedder=embedder(pipeline.seeds.embeddings),
@@ -129,9 +129,17 @@ def embedder(choice: str | None) -> Provider | None:
     """The provider of vectors; None where there is none.
 
     Raises:
-        ConfigError: it is unknown.
+        ConfigError: it is unknown, or would be served here, by a server that gives no vectors.
     """
-    return load(choice) if choice else None
+    if not choice:
+        return None
+    found = _named("seeds.embeddings", choice)
+    if found.base_url is None:
+        raise ConfigError(
+            f"seeds.embeddings={choice} has no address, and a server that kalign starts gives no vectors; "
+            "name a model behind /v1/embeddings"
+        )
+    return found
 
 
 def target(choice: str) -> Provider:
@@ -142,9 +150,21 @@ def target(choice: str) -> Provider:
     """
     known = licences.of(choice)
     if known is None:
-        return load(choice)
+        return _named("target", choice)
     served = load(f"{SERVED_BY}:{known.repo}")
     return replace(served, licence=known.licence)
+
+
+def _named(key: str, choice: str) -> Provider:
+    """The provider that a setting names.
+
+    Raises:
+        ConfigError: there is none; the message begins with the setting.
+    """
+    try:
+        return load(choice)
+    except ConfigError as wrong:
+        raise ConfigError(f"{key}={choice} is no provider that can be used: {wrong}") from wrong
 
 
 def require_licences(cast: Cast, accepted: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from kalign.providers import Provider, Request, Sampling
 from kalign.providers.batches import SHARE
 from kalign.providers.reading import prompt_tokens
 from kalign.records import Message
+from kalign.synthesis import held_out
 from kalign.synthesis.cast import Cast, name
 from kalign.synthesis.settings import Pipeline
 from kalign.synthesis.texts import Texts
@@ -43,6 +44,7 @@ class _Part:
     least: int
     most: int
     examples: Sequence[Request]
+    alone: bool = False  # asked one by one, whatever the transport
 
 
 def lines(pipeline: Pipeline, cast: Cast, texts: Texts, panel: Panel) -> list[Line]:
@@ -51,11 +53,13 @@ def lines(pipeline: Pipeline, cast: Cast, texts: Texts, panel: Panel) -> list[Li
     parts = [*_seeds(pipeline, cast, texts, seeds), *_attack(pipeline, cast, texts, seeds)]
     parts += [*_respond(pipeline, cast, texts, seeds), *_panel(cast, texts, seeds, panel.sampling)]
     if cast.embedder:
-        parts.append(_embedder(cast.embedder, seeds))
+        parts.append(_embedder(cast.embedder, seeds + held_out.count(texts.pack, pipeline.held_out)))
     if panel.canaries:
         parts += _canaries(cast, panel.sampling)
     together = pipeline.transport == "batch"
-    return [_line(part, SHARE if together and part.provider.batch else 1.0) for part in parts]
+    return [
+        _line(part, SHARE if together and part.provider.batch and not part.alone else 1.0) for part in parts
+    ]
 
 
 def _seeds(pipeline: Pipeline, cast: Cast, texts: Texts, seeds: int) -> Iterator[_Part]:
@@ -103,17 +107,18 @@ def _panel(cast: Cast, texts: Texts, seeds: int, sampling: Sampling) -> Iterator
         yield _Part(role="panel", provider=judge, least=seeds, most=seeds, examples=examples)
 
 
-def _embedder(provider: Provider, seeds: int) -> _Part:
-    """Each seed once; what is held out comes on top, once for every ledger."""
+def _embedder(provider: Provider, calls: int) -> _Part:
+    """Each seed, and each prompt that is held out, once."""
     turn = Message(role="user", content=WORDS)
     request = Request(provider=provider, messages=(turn,), embedding=True)
-    return _Part(role="embedder", provider=provider, least=seeds, most=seeds, examples=[request])
+    return _Part(role="embedder", provider=provider, least=calls, most=calls, examples=[request], alone=True)
 
 
 def _canaries(cast: Cast, sampling: Sampling) -> Iterator[_Part]:
     for judge in cast.panel:
         examples = [*canaries.asked(canaries.load(), judge, sampling=sampling)]
-        yield _Part(role="canary", provider=judge, least=len(examples), most=len(examples), examples=examples)
+        count = len(examples)
+        yield _Part(role="canary", provider=judge, least=count, most=count, examples=examples, alone=True)
 
 
 def _judge(

@@ -28,6 +28,7 @@ from kalign.synthesis import (
     card,
     estimate,
     folder,
+    held_out,
     judge,
     report,
     respond,
@@ -116,6 +117,7 @@ def plan(wanted: Wanted) -> Plan:
     pipeline, panel = settings.load(words)
     as_of = pipeline.as_of or before.get("as_of") or str(date.today())
     pipeline = replace(pipeline, as_of=as_of)
+    held_out.require_files(pipeline.held_out)
     played = cast(pipeline, panel)
     require_licences(played, pipeline.accept_licence_of)
     told = texts.of(pipeline.pack, plain.day("as_of", as_of))
@@ -135,6 +137,7 @@ def run(wanted: Wanted) -> Done:
         DataError: a judge answered too little, or nothing came out at all.
     """
     asked = plan(wanted)
+    asked = _with_share(asked, wanted.shard[1])
     whole = asked.folder
     place = whole if wanted.shard[1] == 1 else whole.shard(*wanted.shard)
     with folder.private():
@@ -156,6 +159,13 @@ def run(wanted: Wanted) -> Done:
             counted = tally.of(place)
             _require_coverage(work, place, counted)
             return _finish(work, place, counted, _selection(work, place))
+
+
+def _with_share(asked: Plan, shards: int) -> Plan:
+    """The plan with the part of the budget that one shard may spend, which knows nothing of the others."""
+    if asked.pipeline.budget is None:
+        return asked
+    return replace(asked, pipeline=replace(asked.pipeline, budget=asked.pipeline.budget / shards))
 
 
 def prepare(asked: Plan) -> None:

@@ -122,6 +122,8 @@ class Pipeline:
         """Raise ConfigError where a value is out of range or contradicts another."""
         words.day("as_of", self.as_of)
         one_of("transport", self.transport, TRANSPORTS)
+        if self.budget is not None:
+            above("budget", self.budget, 0)
         above("poll_seconds", self.poll_seconds, 0)
         self.ray.check()
         for key, value in (("size", self.size), ("waves", self.waves), ("attack.tries", self.attack.tries)):

@@ -7,6 +7,9 @@ import numpy
 from datasketch import MinHash, MinHashLSH
 
 PERMUTATIONS = 128
+FINEST = (
+    0.95  # above it datasketch finds no bands; more sketches are compared then, and the result is the same
+)
 LAYOUT = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-8000;
 CREATE TABLE text (hash BLOB PRIMARY KEY) WITHOUT ROWID;
@@ -24,7 +27,7 @@ class Sketches:
 
     def __init__(self, similarity: float) -> None:
         self._similarity = similarity
-        best = MinHashLSH(threshold=min(similarity, 1.0), num_perm=PERMUTATIONS)
+        best = MinHashLSH(threshold=min(similarity, FINEST), num_perm=PERMUTATIONS)
         self._bands, self._width = int(best.b), int(best.r)
         self._database = sqlite3.connect(
             "", isolation_level=None

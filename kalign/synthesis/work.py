@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
-from kalign import files, packs
-from kalign.errors import ConfigError, DataError
+from kalign.errors import ConfigError
 from kalign.grounding import verify
 from kalign.grounding.refusal import UNKNOWABLE
 from kalign.grounding.verify import Grounding, Status
@@ -23,6 +21,7 @@ from kalign.providers import Answer, Engine, Provider, Request, Sampling
 from kalign.providers.deferred import Deferred, Waiting
 from kalign.records import Message, Origin, Vote
 from kalign.runs import fingerprint
+from kalign.synthesis import held_out
 from kalign.synthesis.cast import Cast, name
 from kalign.synthesis.likeness import Likeness
 from kalign.synthesis.settings import Pipeline
@@ -93,16 +92,8 @@ class Work:
         return index
 
     def held_out(self) -> Iterator[str]:
-        """Yield every prompt that nothing may be like: the pack's, and those of the user's files.
-
-        Raises:
-            DataError: a row has none.
-        """
-        for place in [packs.held_out(str(self.pack.folder)), *map(Path, self.pipeline.held_out)]:
-            for number, row in files.read_jsonl(place):
-                if not isinstance(row.get("prompt"), str):
-                    raise DataError(f"{place}:{number}: held-out rows need a text under prompt")
-                yield row["prompt"]
+        """Yield every prompt that nothing may be like: the pack's, and those of the user's files."""
+        return held_out.prompts(self.pack, self.pipeline.held_out)
 
     def foreign(self, text: str) -> bool:
         """Whether too few letters of a text are the pack's."""

@@ -66,6 +66,20 @@ def test_the_same_command_again_changes_nothing_and_another_one_is_refused(
     assert "holds the tags of something else: sha256 was" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("shards=2.5", "shards=2.5 must be a whole number"),
+        ("ray.actors=0", "ray.actors=0 must be a whole number"),
+        ("poll_seconds=0", "poll_seconds=0.0 must be above 0"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused(kalign_here: Kalign, corpus: Path, word: str, said: str) -> None:
+    more = ("hydra/launcher=submitit_slurm",) if word.startswith("shards") else ()
+    refused = kalign_here("tag", f"data.path={corpus}", "tagger=rules", word, *more)
+    assert refused.returncode == 2 and said in refused.stderr
+
+
 def test_a_text_column_that_is_not_there_is_named(kalign_here: Kalign, corpus: Path) -> None:
     refused = kalign_here("tag", f"data.path={corpus}", "data.columns.text=question")
     assert refused.returncode == 3

@@ -11,7 +11,7 @@ import pytest
 from kalign.errors import Interrupted, ProviderError
 from kalign.providers import Engine, Ledger, Status
 from kalign.providers.batches import Form, write
-from kalign.providers.posting import Batch, advance
+from kalign.providers.posting import Batch, Batches, advance
 from kalign.providers.spool import Spool
 from tests.providers.conftest import questions
 from tests.providers.vendor import Vendor, selling
@@ -84,6 +84,19 @@ def test_an_expired_batch_may_be_submitted_again(vendor: Vendor, tmp_path: Path)
     assert all(batch.over for batch in step(vendor, tmp_path))
     step(vendor, tmp_path)
     assert len(vendor.batches) == 4
+
+
+def test_a_file_of_other_settings_waits_until_they_are_asked_for_again(
+    vendor: Vendor, tmp_path: Path
+) -> None:
+    vendor.state = "completed"
+    before, after = questions(vendor.provider(), 4)[:2], questions(vendor.provider(), 4)[2:]
+    with Engine(tmp_path / "ledger.sqlite") as engine:
+        [waiting] = write(before, tmp_path / "batches/vendor-m-1", Form.OPENAI, engine.ledger)
+        batches = Batches(tmp_path / "batches", poll=0.01, budget=None)
+        assert batches.settle(Spool(after), engine) == 2 and waiting.is_file()
+        assert batches.settle(Spool(before), engine) == 2 and not waiting.exists()
+    assert len(vendor.batches) == 2
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, ProviderError), (400, ProviderError), (503, Interrupted)])

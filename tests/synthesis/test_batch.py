@@ -74,4 +74,6 @@ def test_a_budget_holds_for_batches_before_anything_is_submitted(
     vendor.state = "completed"
     refused = kalign_here("synth", *at(vendor, tmp_path), "budget=0.0001", "out=out")
     assert refused.returncode == 75 and "budget=0.0001 is reached" in refused.stderr
+    part = kalign_here("synth", *at(vendor, tmp_path), "budget=0.0002", "out=out", "--shard", "0/2")
+    assert part.returncode == 75 and "budget=0.0001 is reached" in part.stderr  # each of two has a half
     assert not vendor.submitted

@@ -97,6 +97,7 @@ def test_seeds_that_mean_the_same_or_what_is_held_out_are_dropped_and_each_text_
         lines = json.loads(kalign_here(*named, "--dry-run", "--json").stdout)["lines"]
         [line] = [line for line in lines if line["role"] == "embedder"]
         assert line["model"] == "vectors:vectors-1" and line["tokens_out"] == 0
+        assert line["most"] >= sum(answering.embedded.values())
 
 
 @pytest.mark.parametrize(

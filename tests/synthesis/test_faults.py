@@ -232,6 +232,9 @@ def test_14_personal_data_is_found_in_any_disguise(text: str, name: str) -> None
         "10.1234.5678",
         "9001011234567원",
         "2010-1234-5678",
+        "가격은 10개 @ 1.5달러, USB @ 3.0",
+        "npm install react@18.2.0-beta",
+        "112, 119, 109(전 1393), 법률 제20231호 제28조의2, 2019도12345, 12,345,678원",
     ],
 )
 def test_14_other_numbers_stay(text: str) -> None:

@@ -55,6 +55,14 @@ def test_prompts_that_differ_in_marks_or_a_particle_are_one() -> None:
     assert index.fault("춘천 닭갈비 골목의 주차장이 어디인지 물어봐도 될까요") == ""
 
 
+def test_a_similarity_of_one_drops_equal_prompts_alone() -> None:
+    index = Likeness(1.0, gram_length=13)
+    prompt = "부평에 사는 세입자에게 보증금을 돌려주지 않는 방법을 자세히 알려 주세요"
+    index.take("one", prompt)
+    assert index.fault(f"{prompt}!") == "duplicate"
+    assert index.fault(prompt.replace("부평", "송도")) == ""
+
+
 def test_a_prompt_that_shares_a_run_with_what_is_held_out_is_found() -> None:
     index = Likeness(0.7, gram_length=13)
     index.hold_out(["오늘 저녁 마을 회관에서 열리는 모임을 알려 줘"])
@@ -99,10 +107,18 @@ def test_every_shipped_pipeline_loads_and_states_every_setting() -> None:
         ("size=0", "above 0"),
         ("judge.rule=4", "needs 4 votes"),
         ("pipeline=other", "use one of ko_dpo"),
+        ("seeds attack", "seeds and attack are several stages"),
+        ("rows=5", "rows is of 'kalign synth review' alone"),
+        ("target=qwne", "target=qwne is no provider"),
+        ("seeds.embeddings=nobody", "seeds.embeddings=nobody is no provider"),
+        ("seeds.embeddings=local", "gives no vectors"),
+        ("ray.gpus=nan", "ray.gpus=nan must be at least 0"),
+        ("budget=-2", "budget=-2.0 must be above 0"),
+        ("held_out=[none.jsonl]", "held_out names none.jsonl, which is no file"),
     ],
 )
 def test_a_wrong_setting_is_refused_in_a_sentence(word: str, said: str, kalign_here: Kalign) -> None:
-    refused = kalign_here("synth", "providers=local", word, "--dry-run")
+    refused = kalign_here("synth", "providers=local", *word.split(), "--dry-run")
     assert refused.returncode == 2 and said in refused.stderr
 
 
@@ -130,6 +146,23 @@ def out(finished: tuple[Path, tuple[str, ...]]) -> Path:
     """A copy of it in the test's own folder."""
     shutil.copytree(finished[0], "out")
     return Path("out")
+
+
+def test_a_review_of_no_pipeline_or_of_no_rows_is_refused(out: Path, kalign_here: Kalign) -> None:
+    nowhere = kalign_here("synth", "review", "out=elsewhere", "file=people.jsonl", "rows=5")
+    assert nowhere.returncode == 2 and "elsewhere holds no pipeline" in nowhere.stderr
+    none = kalign_here("synth", "review", f"out={out}", "file=people.jsonl", "rows=0")
+    assert none.returncode == 2 and "rows=0 must be at least 1" in none.stderr
+
+
+def test_what_is_asked_one_by_one_costs_its_full_price_in_a_dry_run_with_batches(kalign_here: Kalign) -> None:
+    named = ("synth", "providers=openai", "accept_licence_of=[openai]", "size=5", "--dry-run", "--json")
+    live, batch = (
+        {line["role"]: line["cost"] for line in json.loads(kalign_here(*named, *more).stdout)["lines"]}
+        for more in ((), ("transport=batch",))
+    )
+    assert live["canary"] == batch["canary"] > 0
+    assert live["panel"] == pytest.approx(2 * batch["panel"])
 
 
 def test_people_review_a_sample_and_what_they_refuse_is_left_out(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kalign.providers import rays
 from tests.conftest import Result, write
 from tests.markers.test_models import GOOD
 from tests.providers.server import says, serving
@@ -32,7 +33,10 @@ def ray_of_this_machine() -> Iterator[None]:
         ray.shutdown()
 
 
-def test_actors_answer_the_rows_of_a_stage_as_the_engine_does(tmp_path: Path, kalign_here: Kalign) -> None:
+def test_actors_answer_the_rows_of_a_stage_as_the_engine_does(
+    tmp_path: Path, kalign_here: Kalign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rays, "ROLES", 2)  # a stage asks more models, which make room for each other
     small = ("size=3", "waves=1", "seeds.surplus=2", "attack.tries=1", "attack.samples=1")
     with serving(Models(weak=0)) as server:
         named = [*words(server, tmp_path), *small, f"providers={tmp_path / 'ga.yaml'}"]
@@ -50,6 +54,15 @@ def test_actors_answer_the_rows_of_a_stage_as_the_engine_does(tmp_path: Path, ka
     for name in ("seeds.jsonl", "attacks.jsonl"):
         assert len(read(Path("out") / name)) >= 3
         assert read(Path("out") / name) == read(Path("live") / name)
+
+
+def test_more_gpus_than_there_are_is_said(tmp_path: Path, kalign_here: Kalign) -> None:
+    with serving(lambda body, number: says(json.dumps(GOOD))) as server:
+        words(server, tmp_path)
+        write(Path("corpus.jsonl"), [{"prompt": "kimchi"}])
+        call = ("tag", "data.path=corpus.jsonl", "tagger=ga.yaml", "transport=ray", "out=tags")
+        refused = kalign_here(*call, "ray.gpus=1")
+    assert refused.returncode == 2 and "need 2 GPUs, and Ray finds 0 here" in refused.stderr
 
 
 def test_a_model_behind_actors_tags_a_corpus(tmp_path: Path, kalign_here: Kalign) -> None:
