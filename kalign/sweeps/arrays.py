@@ -82,14 +82,18 @@ def run(array: Array, options: Mapping[str, Any]) -> int:
 
     Raises:
         ConfigError: submitit is not installed, or Slurm takes no job.
+        Interrupted: Slurm does not say which jobs it has.
     """
     with preemption.passing_on() as children:
         Slurm(children, options)
-        while (queued := waiting(array.name)) is None and not children.given:
-            time.sleep(ASK_SECONDS)
-        if queued == set():
+        queued = waiting(array.name)
+        if queued is None:
+            raise Interrupted(
+                "Slurm does not answer to squeue, and nothing was queued; run the same command again"
+            )
+        if not queued:
             _submit(array, options)
-        elif queued:
+        else:
             print(f"kalign: jobs {array.name} are queued already", file=sys.stderr)
         return _waited(array, children)
 
