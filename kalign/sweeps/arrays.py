@@ -86,14 +86,15 @@ def run(array: Array, options: Mapping[str, Any]) -> int:
     """Queue what is not done, wait for all of it, and return the worst exit code.
 
     Raises:
-        ConfigError: submitit is not installed, or Slurm does not answer or takes no job.
+        ConfigError: submitit is not installed, or Slurm takes no job.
+        Interrupted: Slurm does not say which jobs it has.
     """
     with preemption.passing_on() as children:
         Slurm(children, options)
         queued = waiting(array.name)
         if queued is None:
-            raise ConfigError(
-                "squeue does not say what is queued, so nothing is queued now; try again when Slurm answers"
+            raise Interrupted(
+                "Slurm does not answer to squeue, and nothing was queued; run the same command again"
             )
         if queued:
             print(f"kalign: jobs {array.name} are queued already", file=sys.stderr)

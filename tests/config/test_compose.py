@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kalign.config import Recipe, compose
+from kalign.config import Recipe, compose, multirun
 from kalign.errors import ConfigError
 from tests.conftest import Result
 
@@ -228,3 +228,11 @@ def test_help_shows_an_example() -> None:
         helped = subprocess.run([sys.executable, "-m", "kalign", *words], capture_output=True, text=True)
         assert helped.returncode == 0
         assert "recipe=" in helped.stdout or "train" in helped.stdout
+
+
+def test_multirun_takes_every_combination(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["kalign"])
+    Path("mine.yaml").write_text("defaults: [tiny, _self_]\nname: mine\n", encoding="utf-8")
+    found = multirun.combinations(["recipe=tiny,mine.yaml", "loss.beta=0.1,0.2", "trainer.seed=3"])
+    each = [(recipe, beta) for recipe in ("tiny", "mine.yaml") for beta in ("0.1", "0.2")]
+    assert found == [[f"recipe={recipe}", f"loss.beta={beta}", "trainer.seed=3"] for recipe, beta in each]
