@@ -34,6 +34,7 @@ TINY = replace(
     answer=(60, 60),
 )
 CPU = torch.device("cpu")
+RESULTS = Path(__file__).parent / "results"
 QUIET = Console(quiet=True)
 
 
@@ -155,9 +156,7 @@ def test_llamafactory_computes_the_same_and_is_timed(monkeypatch: pytest.MonkeyP
     assert entry["ratios"]["vs_llamafactory"] > 1.5
 
 
-@pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parent / "results").glob("*.json")), ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("[cg]pu*.json")), ids=lambda p: p.stem)
 def test_recorded_results_show_what_is_promised(path: Path) -> None:
     document = json.loads(path.read_text(encoding="utf-8"))
     assert document["machine"]["device"] and document["versions"]["torch"] and page(document)
@@ -165,6 +164,13 @@ def test_recorded_results_show_what_is_promised(path: Path) -> None:
     assert eight["ratios"]["vs_trl_defaults"] >= 2.8
     assert eight["ratios"]["vs_trl_precomputed"] >= 2.2
     assert thirty_two["ratios"]["vs_trl_defaults"] >= 5
+
+
+def test_the_recorded_pipeline_takes_little_more_memory_for_five_times_the_triplets() -> None:
+    few, many = json.loads((RESULTS / "pipeline.json").read_text(encoding="utf-8"))["runs"]
+    for part in ("asked", "replayed"):
+        assert many[part]["triplets"] == 5 * few[part]["triplets"]
+        assert many[part]["peak_mb"] < 1.15 * few[part]["peak_mb"]
 
 
 @pytest.mark.gpu
