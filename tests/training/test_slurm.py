@@ -45,6 +45,7 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 MpiDefault=none
+KillWait=5
 ReturnToService=2
 SchedulerParameters=batch_sched_delay=1,sched_interval=2
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} State=UNKNOWN
@@ -125,6 +126,12 @@ def submit(words: list[str], *options: str, module: str = "kalign") -> str:
     return done.stdout.strip()
 
 
+def start_soon(job: str) -> None:
+    """Slurm holds a job that was queued again for two minutes; tests wait three seconds, because a job that
+    starts in the second in which it was revoked is refused by its node."""
+    slurm("scontrol", "update", f"JobId={job}", "StartTime=now+3")
+
+
 def state(job: str) -> str:
     return slurm("squeue", "-h", "-j", job, "-o", "%T")
 
@@ -148,8 +155,7 @@ def test_a_warned_job_saves_queues_itself_again_and_ends_with_the_same_weights(s
     wait_until(lambda: "queues itself again" in said.read_text(encoding="utf-8", errors="replace"))
     wait_until(lambda: state(warned) == "PENDING")
     assert not list(Path("warned").glob("*/result.json"))
-    # Slurm holds a job that was queued again for two minutes; the test does not wait for that
-    slurm("scontrol", "update", f"JobId={warned}", "StartTime=now")
+    start_soon(warned)
     wait_until(lambda: list(Path("warned").glob("*/result.json")) and not state(warned), 600)
     same, again = learned("whole"), learned("warned")
     assert same.keys() == again.keys()
@@ -236,7 +242,7 @@ def test_a_trial_that_is_warned_queues_itself_again_and_ends(
     wait_until(lambda: "queues itself again" in said.read_text(encoding="utf-8", errors="replace"))
     wait_until(lambda: state(job) == "PENDING")
     assert not list(Path("warned").glob("*/result.json"))
-    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+    start_soon(job)
     _, errors = waiting.communicate(timeout=600)
     assert waiting.returncode == 0, errors[-2000:]
     assert f"job {job} ended with code 0" in errors
