@@ -330,7 +330,8 @@ def test_a_tiny_model_behind_a_real_server_plays_every_role_and_its_shortfall_is
         for row in rows(made, "seeds.jsonl")[:2]
     ]
     files.write_jsonl(out / "seeds.jsonl", own)
-    small = ("sampling.attacker.max_tokens=8", "sampling.target.max_tokens=8", "sampling.judge.max_tokens=8")
+    roles = ("attacker", "target", "judge")
+    small = [*(f"sampling.{role}.max_tokens=8" for role in roles), "judge.canaries=false"]
     done = kalign("synth", "providers=local", "size=2", "waves=1", "attack.tries=2", *small, f"out={out}")
     assert done.returncode == 3 and "no triplet came out of it" in done.stderr
     assert "attack: 0 of 2 kept" in done.stderr
