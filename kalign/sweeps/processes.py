@@ -54,8 +54,7 @@ class Local:
 
     def start(self, words: Sequence[str], run: Run, log: Path, handle: str = "") -> "Training":
         """Start one as soon as nobody else holds its run."""
-        command = [sys.executable, "-m", "kalign", "train", *words, *self.launch]
-        return _LocalTraining(self.children, command, run, log)
+        return _LocalTraining(self.children, ["train", *words, *self.launch], run, log)
 
     def stopped(self) -> bool:
         """Whether a signal came."""
@@ -65,12 +64,11 @@ class Local:
 class _LocalTraining:
     handle = ""
 
-    def __init__(self, children: Children, command: list[str], run: Run, log: Path) -> None:
+    def __init__(self, children: Children, words: list[str], run: Run, log: Path) -> None:
         self.children = children
-        self.command = command
+        self.words = words
         self.run = run
         self.log = log
-        self.outcome = log.with_suffix(".code")
         self.process: subprocess.Popen[bytes] | None = None
 
     def code(self) -> int | None:
@@ -78,7 +76,7 @@ class _LocalTraining:
             self._begin()
             return Interrupted.exit_code if self.children.given and self.process is None else None
         code = self.process.poll()
-        return code if code in (None, 0) else noted(self.outcome, code)
+        return code if code in (None, 0) else noted(self.log, code)
 
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
@@ -88,13 +86,23 @@ class _LocalTraining:
         """Start it, unless a training that outlived its sweep still works in the run's folder."""
         if self.children.given or locks.is_held(self.run.lock):
             return
-        self.outcome.unlink(missing_ok=True)
-        with self.log.open("ab") as said:
-            self.process = self.children.start(
-                self.command, stdout=said, stderr=said, env=os.environ | {OUTCOME: str(self.outcome)}
-            )
+        self.process = started(self.children, self.words, self.log)
 
 
-def noted(outcome: Path, otherwise: int) -> int:
-    """The exit code that a training wrote down, which a launcher in between does not hand on."""
+def started(children: Children, words: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+    """Start a command of kalign in a process of its own, which adds what it says to the file `log`."""
+    outcome = _outcome(log)
+    outcome.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "kalign", *words]
+    with log.open("ab") as said:
+        return children.start(command, stdout=said, stderr=said, env=os.environ | {OUTCOME: str(outcome)})
+
+
+def noted(log: Path, otherwise: int) -> int:
+    """The exit code that a started command wrote down, which a launcher in between does not hand on."""
+    outcome = _outcome(log)
     return int(outcome.read_text(encoding="utf-8")) if outcome.exists() else otherwise
+
+
+def _outcome(log: Path) -> Path:
+    return log.with_suffix(".code")

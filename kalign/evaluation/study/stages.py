@@ -2,8 +2,6 @@
 that the same study goes on wherever it was stopped."""
 
 import json
-import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +14,9 @@ from rich.console import Console
 from kalign import files, locks, runs
 from kalign.config import Recipe
 from kalign.errors import Interrupted
-from kalign.preemption import OUTCOME, Children
+from kalign.preemption import Children
 from kalign.runs import Run
-from kalign.sweeps.processes import noted
+from kalign.sweeps.processes import noted, started
 
 PAUSE_SECONDS = 1.0
 SIGNALLED = 128  # to which a shell adds the number of the signal that killed a process
@@ -81,19 +79,10 @@ class Apart:
 
     def __call__(self, words: Sequence[str], log: Path) -> int:
         """Run it to its end; a signal that reaches this process reaches it too."""
-        outcome = log.with_suffix(".code")
-        outcome.unlink(missing_ok=True)
-        with log.open("ab") as said:
-            process = self.children.start(
-                [sys.executable, "-m", "kalign", *words],
-                stdout=said,
-                stderr=said,
-                env=os.environ | {OUTCOME: str(outcome)},
-            )
-            code = process.wait()
+        code = started(self.children, words, log).wait()
         if code == 0:
             return code
-        return noted(outcome, code if code > 0 else SIGNALLED - code)
+        return noted(log, code if code > 0 else SIGNALLED - code)
 
     def stopped(self) -> bool:
         """Whether a signal came."""
