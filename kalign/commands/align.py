@@ -140,8 +140,7 @@ def _words(words: Sequence[str]) -> tuple[dict[str, str | None], dict[str, str],
         else:
             near = difflib.get_close_matches(key, [*SETTINGS, "recipe", "arms.shuffled", "data.path"], n=1)
             raise ConfigError(f"{key} is no setting here; did you mean {near[0] if near else 'recipe'}?")
-    if not given.get("model"):
-        raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")
+    plain.require_model(given)
     if given.get("compat") not in (None, "true"):
         raise ConfigError(f"compat={given['compat']} must be true or false")
     if given.get("shot") and not given.get("base"):

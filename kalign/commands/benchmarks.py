@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Mapping
 
 from kalign.commands.command import console, quiet_libraries
-from kalign.errors import ConfigError
 
 COMMON: Mapping[str, str | None] = {
     "suite": None,
@@ -43,8 +42,7 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
 
     [suite] = [word.partition("=")[2] for word in words if word.startswith("suite=")]
     given = plain.read(words, settings={**COMMON, **SETTINGS[suite]})
-    if not given["model"]:
-        raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")
+    plain.require_model(given)
     quiet_libraries()
     from kalign.evaluation import declared, scoreboard
     from kalign.evaluation.benchmarks import asked, humaneval, kobbq, komt

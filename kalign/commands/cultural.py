@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Mapping
 
 from kalign.commands.command import console, quiet_libraries
-from kalign.errors import ConfigError
 
 SUITES = ("normad", "bbq", "global_mmlu", "include", "blend", "blend_short")
 SETTINGS: Mapping[str, str | None] = {
@@ -39,8 +38,7 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import words as plain
 
     given = plain.read(words, settings=SETTINGS)
-    if not given["model"]:
-        raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")
+    plain.require_model(given)
     base, chat = (plain.claim(key, given[key]) for key in ("base", "chat_template"))
     quiet_libraries()
     from kalign.evaluation import scoreboard

@@ -85,8 +85,7 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     given = plain.read(own, settings=SETTINGS)
     paths = _paths([word for word in words if word not in own])
     _require_no_benchmark(str(given["suite"]))
-    if not given["model"]:
-        raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")
+    plain.require_model(given)
     quiet_libraries()
     from pathlib import Path
 
@@ -132,8 +131,7 @@ def _ability(given: dict[str, str | None], flags: argparse.Namespace) -> int:
     """Score the tasks of a benchmark, with the adapter and without it."""
     from kalign.config import words as plain
 
-    if not given["model"]:
-        raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")
+    plain.require_model(given)
     base, chat = (plain.claim(key, given[key]) for key in ("base", "chat_template"))
     quiet_libraries()
     from kalign.evaluation import ability, scoreboard

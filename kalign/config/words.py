@@ -116,3 +116,13 @@ def count(key: str, value: str, *, least: int = 1) -> int:
     if not value.isdecimal() or int(value) < least:
         raise ConfigError(f"{key}={value} must be a whole number, {least} or more")
     return int(value)
+
+
+def require_model(given: Mapping[str, object]) -> None:
+    """Refuse words that name no model to measure.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if not given.get("model"):
+        raise ConfigError("model is missing; give model=RUN, a folder, or OWNER/NAME of the Hub")
