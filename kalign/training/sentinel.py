@@ -4,6 +4,7 @@ compares means of a few logs, or looks of the panel, with a number of the recipe
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -39,90 +40,81 @@ def alarms(logs: Rows, looks: Rows, guards: Guards, *, beta: float) -> list[Alar
         looks: of the panel, oldest first, the first one at the base; may be empty.
         beta: by which TRL multiplies log-ratios to make them rewards.
     """
+    rules: dict[str, Callable[[float], str | None]] = {}
     trained = [log for log in logs if "rewards/chosen" in log]
-    found: list[Alarm] = []
     if len(trained) >= guards.window:
         last = trained[-guards.window :]
-        found += _fallen(last, guards.max_chosen_fall, beta)
-        found += _saturated(last, guards.max_margin)
+        rules |= {"max_chosen_fall": partial(_fallen, last, beta), "max_margin": partial(_saturated, last)}
     if len(looks) > 1:
         first, now = looks[0], looks[-1]
-        found += _longer(first, now, guards.max_length_growth)
-        found += _endless(first, now, guards.max_cut_off_rise)
-        found += _refusing(first, now, guards.max_benign_refused_rise)
-    return found
+        rules |= {
+            "max_length_growth": partial(_longer, first, now),
+            "max_cut_off_rise": partial(_endless, first, now),
+            "max_benign_refused_rise": partial(_refusing, first, now),
+        }
+    limits = {rule: getattr(guards, rule) for rule in rules}
+    return [
+        Alarm(rule=rule, sentence=said)
+        for rule, most in limits.items()
+        if most is not None and (said := rules[rule](most))
+    ]
 
 
-def _fallen(logs: Rows, most: float | None, beta: float) -> list[Alarm]:
+def _fallen(logs: Rows, beta: float, most: float) -> str | None:
     change = fmean(log["rewards/chosen"] for log in logs) / beta
     reference = fmean(log["logps/chosen"] for log in logs) - change
     fall = -change / abs(reference) if reference else 0.0
-    if most is None or not fall > most:
-        return []
-    return [
-        Alarm(
-            rule="max_chosen_fall",
-            sentence=f"chosen answers lost {fall:.2f} of their log-probability ({change:+.1f} nats each), "
-            f"more than guards.max_chosen_fall={most:g}",
-        )
-    ]
+    if not fall > most:
+        return None
+    return (
+        f"chosen answers lost {fall:.2f} of their log-probability ({change:+.1f} nats each), "
+        f"more than guards.max_chosen_fall={most:g}"
+    )
 
 
-def _saturated(logs: Rows, most: float | None) -> list[Alarm]:
+def _saturated(logs: Rows, most: float) -> str | None:
     margin = fmean(log["rewards/margins"] for log in logs)
-    if most is None or not margin > most:
-        return []
-    return [
-        Alarm(
-            rule="max_margin",
-            sentence=f"the reward margin is {margin:.1f}, beyond guards.max_margin={most:g}: the pairs teach "
-            "nothing any more",
-        )
-    ]
+    if not margin > most:
+        return None
+    return (
+        f"the reward margin is {margin:.1f}, beyond guards.max_margin={most:g}: the pairs teach "
+        "nothing any more"
+    )
 
 
-def _longer(first: Mapping[str, Any], now: Mapping[str, Any], most: float | None) -> list[Alarm]:
+def _longer(first: Mapping[str, Any], now: Mapping[str, Any], most: float) -> str | None:
     before, after = first["tokens"]["value"], now["tokens"]["value"]
-    if most is None or not after > most * before:
-        return []
-    return [
-        Alarm(
-            rule="max_length_growth",
-            sentence=f"the panel's answers grew from {before:.0f} to {after:.0f} tokens, more than "
-            f"guards.max_length_growth={most:g} times",
-        )
-    ]
+    if not after > most * before:
+        return None
+    return (
+        f"the panel's answers grew from {before:.0f} to {after:.0f} tokens, more than "
+        f"guards.max_length_growth={most:g} times"
+    )
 
 
-def _endless(first: Mapping[str, Any], now: Mapping[str, Any], most: float | None) -> list[Alarm]:
+def _endless(first: Mapping[str, Any], now: Mapping[str, Any], most: float) -> str | None:
     before, after = first["cut_off"]["value"], now["cut_off"]["value"]
-    if most is None or not after - before > most:
-        return []
-    return [
-        Alarm(
-            rule="max_cut_off_rise",
-            sentence=f"{after:.0%} of the panel's answers did not end by themselves, {before:.0%} before: "
-            f"more than guards.max_cut_off_rise={most:g} above",
-        )
-    ]
+    if not after - before > most:
+        return None
+    return (
+        f"{after:.0%} of the panel's answers did not end by themselves, {before:.0%} before: "
+        f"more than guards.max_cut_off_rise={most:g} above"
+    )
 
 
-def _refusing(first: Mapping[str, Any], now: Mapping[str, Any], most: float | None) -> list[Alarm]:
+def _refusing(first: Mapping[str, Any], now: Mapping[str, Any], most: float) -> str | None:
     pairs = [
         (old["answered"] is False, new["answered"] is False)
         for old, new in zip(first["answers"], now["answers"], strict=True)
         if new["kind"] == "benign"
     ]
     gained, lost = sum(not old and new for old, new in pairs), sum(old and not new for old, new in pairs)
-    if most is None or not (gained - lost) / len(pairs) > most or mcnemar(gained, lost) >= LEVEL:
-        return []
-    return [
-        Alarm(
-            rule="max_benign_refused_rise",
-            sentence=f"{sum(new for _, new in pairs)} of {len(pairs)} benign prompts are refused, "
-            f"{sum(old for old, _ in pairs)} before: a rise beyond guards.max_benign_refused_rise={most:g}",
-        )
-    ]
+    if not (gained - lost) / len(pairs) > most or mcnemar(gained, lost) >= LEVEL:
+        return None
+    return (
+        f"{sum(new for _, new in pairs)} of {len(pairs)} benign prompts are refused, "
+        f"{sum(old for old, _ in pairs)} before: a rise beyond guards.max_benign_refused_rise={most:g}"
+    )
 
 
 class Sentinel(TrainerCallback):
@@ -183,12 +175,12 @@ class Sentinel(TrainerCallback):
     def _keep(self, step: int) -> None:
         """Copy the checkpoint of that step, unless it is there; a copy that was killed does not count."""
         name = f"checkpoint-{step}"
-        kept, partial = self.run.kept / name, self.run.kept / f"{name}.partial"
+        kept, unfinished = self.run.kept / name, self.run.kept / f"{name}.partial"
         if kept.exists():
             return
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(self.run.checkpoints / name, partial)
-        partial.rename(kept)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(self.run.checkpoints / name, unfinished)
+        unfinished.rename(kept)
 
     def require_sound(self, step: int) -> None:
         """Take up the alarms up to `step`, and refuse a training that was stopped there, be it by an earlier
