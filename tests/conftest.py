@@ -44,6 +44,17 @@ def floats_stay_floats() -> Iterator[None]:
         assert left == torch.float32
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """On models this small, threads only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def kalign() -> Callable[..., Result]:
     """Call the command line in a process of its own: kalign("train", "recipe=tiny")."""

@@ -21,6 +21,8 @@ from kalign.training.benchmark.page import page
 from kalign.training.micro_batches import tokens_of
 from tests.conftest import Result
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = replace(
     workloads.SMALL,
     name="tiny",
@@ -36,14 +38,6 @@ TINY = replace(
 CPU = torch.device("cpu")
 RESULTS = Path(__file__).parent / "results"
 QUIET = Console(quiet=True)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.slow

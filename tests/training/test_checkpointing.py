@@ -1,7 +1,7 @@
 """Checkpointing that is no more than memory needs: it changes which layers run twice, and no number."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,9 @@ from tests.conftest import Result, only_run
 from tests.training.planning.test_plan import LOAD
 from tests.training.shared_prefix import twins
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Kalign = Callable[..., Result]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Runs:

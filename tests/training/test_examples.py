@@ -3,12 +3,11 @@
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from rich.console import Console
 from transformers import TrainerControl, TrainerState
 
@@ -20,18 +19,11 @@ from kalign.runs import Run
 from kalign.training import examples, guards, sft
 from tests.conftest import Result, history, only_run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Kalign = Callable[..., Result]
 SHORT = ["trainer.max_steps=4", "trainer.save_steps=2", "trainer.logging_steps=1", "evaluation.generations=2"]
 SMALL = ["trainer.pairs_per_step=16", "trainer.per_device_train_batch_size=8"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """On so small a model, two threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def train(kalign: Kalign, *words: str) -> Path:

@@ -1,6 +1,6 @@
 """An adapted layer in one product gives PEFT's numbers, and steps aside where it would not."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,7 @@ from kalign.training import fused_lora
 from tests.conftest import Result
 from tests.training.shared_prefix import twins
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def adapted(bias: bool = True, **options: Any) -> tuple[Any, Linear]:

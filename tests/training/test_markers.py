@@ -1,6 +1,5 @@
 """A study with markers in three arms, as a user runs it: equal steps, and both token counts."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,16 @@ from kalign.data.pairs import Pair
 from kalign.errors import ConfigError
 from kalign.markers import tagging
 from kalign.training import written
-from tests.conftest import Result, pair, write
+from tests.conftest import Result
+from tests.training.arms import ARMS, tag, trained
 
 Kalign = Callable[..., Result]
-ARMS = ("none", "markers", "more_cultural_data")
 
 
 @pytest.fixture
 def study(short: list[str], pairs_file: Path, kalign_here: Kalign) -> list[str]:
     """The words of a study on forty pairs, ten of them on a holiday, and their tags."""
-    rows = [pair(number) for number in range(40)]
-    for row in rows[:10]:
-        row["prompt"] = f"설날에 {row['prompt']}"
-    write(pairs_file, rows)
-    done = kalign_here("tag", f"data.path={pairs_file}", "out=tags")
-    assert done.returncode == 0, done.stderr
+    tag(kalign_here, pairs_file)
     writing = ["data.markers.completion=true", "loss.loss_type=[sigmoid,sft]", "loss.loss_weights=[1.0,0.5]"]
     steps = ["trainer.max_steps=2", "trainer.save_steps=2"]
     return ["recipe=markers_dpo", *short[1:], *steps, "data.tags=tags", *writing]
@@ -38,19 +32,7 @@ def study(short: list[str], pairs_file: Path, kalign_here: Kalign) -> list[str]:
 def test_three_arms_take_equal_steps_and_tell_both_token_counts(
     kalign_here: Kalign, study: list[str]
 ) -> None:
-    for arm in ARMS:
-        mode = ["data.markers.mode=inferred"] if arm == "markers" else []
-        done = kalign_here(
-            "train", *study, f"data.markers.arm={arm}", "data.markers.cultural_share=0.5", *mode
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-    compared = kalign_here("arms", "--json")
-    assert compared.returncode == 0, compared.stderr
-    told = json.loads(compared.stdout)
-    assert told["differences"] == []
-    by_arm: dict[str, dict[str, Any]] = {each["arm"]: each for each in told["arms"]}
-    assert set(by_arm) == set(ARMS)
-    assert {each["steps"] for each in told["arms"]} == {2}
+    by_arm, _ = trained(kalign_here, study)
     plain, marked, more = (by_arm[arm] for arm in ARMS)
     assert plain["tokens_without_markers"] == plain["tokens_with_markers"] == marked["tokens_without_markers"]
     assert marked["tokens_with_markers"] > 1.5 * marked["tokens_without_markers"]

@@ -1,7 +1,7 @@
 """A budget of tokens deals a step's pairs otherwise, and changes nothing that a step is the mean of."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from tests.conftest import Result, only_run
 from tests.training.shared_prefix import twins
 from tests.training.test_preemption import STEP, curves, job, jobs, weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CHANCE = random.Random(7)
 LENGTHS = [(CHANCE.randint(1, 30), CHANCE.randint(1, 25), CHANCE.randint(1, 25)) for _ in range(21)]
 NAMES = ("prompt_ids", "chosen_ids", "rejected_ids")
@@ -32,14 +34,6 @@ ROWS = [
     for some in LENGTHS
 ]
 IN_A_STEP = 8  # of 21 pairs: the last step of an epoch is filled up
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def order() -> StepOrder:

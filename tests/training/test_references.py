@@ -3,7 +3,7 @@
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -29,6 +29,8 @@ from kalign.training.references.fill import fill
 from kalign.training.trainer import Epochs, PairTrainer, StepOrder
 from tests.conftest import Result, history, only_run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 Kalign = Callable[..., Result]
 
@@ -43,14 +45,6 @@ def rows(count: int = 24) -> list[dict[str, list[int]]]:
         }
         for _ in range(count)
     ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def trainer(small_model: Path, out: Path, *, share: bool = True, **options: Any) -> PairTrainer:

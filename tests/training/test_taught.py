@@ -2,12 +2,11 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from kalign import files
 from kalign.config import Recipe, compose
@@ -17,57 +16,34 @@ from kalign.errors import ConfigError
 from kalign.models import loading, promises
 from kalign.training import looks, taught, written
 from tests.conftest import Result, pair, write
+from tests.training.arms import ARMS, tag, trained
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 Kalign = Callable[..., Result]
-ARMS = ("none", "markers", "more_cultural_data")
 DIMENSIONS = {"culture", "domain", "task", "geo", "lang"}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """On so small a model, two threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
 def study(short: list[str], pairs_file: Path, kalign_here: Kalign) -> list[str]:
     """The words of a study on forty pairs, ten of them on a holiday, and their tags."""
-    rows = [pair(number) for number in range(40)]
-    for row in rows[:10]:
-        row["prompt"] = f"설날에 {row['prompt']}"
-    write(pairs_file, rows)
-    done = kalign_here("tag", f"data.path={pairs_file}", "out=tags")
-    assert done.returncode == 0, done.stderr
+    tag(kalign_here, pairs_file)
     return ["recipe=markers_sft", *short[1:], "trainer.max_steps=2", "trainer.save_steps=2", "data.tags=tags"]
 
 
 def test_three_arms_of_supervised_training_take_equal_steps_and_tell_both_token_counts(
     kalign_here: Kalign, study: list[str]
 ) -> None:
-    for arm in ARMS:
-        mode = ["data.markers.mode=inferred"] if arm == "markers" else []
-        done = kalign_here(
-            "train", *study, f"data.markers.arm={arm}", "data.markers.cultural_share=0.5", *mode
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-    compared = kalign_here("arms", "--json")
-    assert compared.returncode == 0, compared.stderr
-    told = json.loads(compared.stdout)
-    assert told["differences"] == []
-    by_arm: dict[str, dict[str, Any]] = {each["arm"]: each for each in told["arms"]}
+    by_arm, said = trained(kalign_here, study)
     plain, marked, more = (by_arm[arm] for arm in ARMS)
-    assert {each["steps"] for each in told["arms"]} == {2}
     assert plain["tokens_without_markers"] == plain["tokens_with_markers"] == marked["tokens_without_markers"]
     assert marked["tokens_with_markers"] > marked["tokens_without_markers"]
     assert more["cultural_share"] == pytest.approx(0.5)
-    assert all(each["nats_a_token"]["low"] <= each["nats_a_token"]["value"] for each in told["arms"])
+    assert all(each["nats_a_token"]["low"] <= each["nats_a_token"]["value"] for each in by_arm.values())
     assert marked["markers"]["answers"] == 4  # every held-out prompt, whatever evaluation.generations says
     assert set(marked["markers"]["accuracy"]) == DIMENSIONS
     assert marked["markers"]["exact"]["value"] == 0  # two steps teach nobody to write markers
-    assert "markers that the model wrote itself" in compared.stderr
+    assert "markers that the model wrote itself" in said
     ledger = [row for _, row in files.read_parquet(next(Path("runs").glob("markers_sft-*/ledger.parquet")))]
     assert len(ledger) == 40
     assert all(row["rejected_tokens"] is None for row in ledger)

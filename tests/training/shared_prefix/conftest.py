@@ -1,14 +1,8 @@
 """One thread: these models are so small that threads only wait for each other."""
 
-from collections.abc import Iterator
-
 import pytest
-import torch
 
 
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(autouse=True)
+def on_one_thread(one_thread: None) -> None:
+    """For every test of the folder."""
