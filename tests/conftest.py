@@ -1,5 +1,6 @@
 """What the tests share: a model small enough to train in seconds, and the command line as a user calls it."""
 
+import gc
 import json
 import os
 import subprocess
@@ -20,6 +21,15 @@ ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
 Result = subprocess.CompletedProcess[str]
+
+
+gc.disable()  # while the tests and what they need are loaded, as a command does
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now is never garbage."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

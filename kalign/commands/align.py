@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kalign.commands.command import console, quiet_libraries
+from kalign.commands.command import console, loading_libraries
 from kalign.config import words as plain
 from kalign.errors import ConfigError, IntegrityError
 
@@ -81,9 +81,9 @@ class Asked:
 def measure(words: list[str], flags: argparse.Namespace) -> int:
     """Measure a model on held-out cues of norms; its base, its controls, a survey and a lexicon beside it."""
     said, references, settings = _words(words)
-    quiet_libraries()
-    from kalign.associations import asking, measure_report
-    from kalign.associations import measure as measuring
+    with loading_libraries():
+        from kalign.associations import asking, measure_report
+        from kalign.associations import measure as measuring
 
     named = _named(said, references)
     recipe = _recipe(named["model"], settings)

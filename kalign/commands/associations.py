@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from kalign.commands.command import Command, console, print_json, quiet_libraries
+from kalign.commands.command import Command, console, loading_libraries, print_json
 from kalign.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -135,10 +135,10 @@ def study(words: list[str], flags: argparse.Namespace) -> int:
             seeds = [int(seed) for seed in str(said["seeds"]).split(",")]
         except ValueError as wrong:
             raise ConfigError(f"seeds={said['seeds']} are no numbers; write seeds=1,2,3") from wrong
-        quiet_libraries()
-        from kalign.associations import study as studying
-        from kalign.associations import study_report
-        from kalign.commands import training
+        with loading_libraries():
+            from kalign.associations import study as studying
+            from kalign.associations import study_report
+            from kalign.commands import training
 
         shown = console(flags)
         wanted = studying.Wanted(

@@ -4,7 +4,7 @@ import argparse
 import os
 from collections.abc import Mapping
 
-from kalign.commands.command import Command, console, print_json, quiet_libraries
+from kalign.commands.command import Command, console, loading_libraries, print_json
 
 
 def bench(words: list[str], flags: argparse.Namespace) -> int:
@@ -14,9 +14,9 @@ def bench(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import words as plain
 
     given = plain.read(words, settings={"tier": "cpu", "out": "bench.json", "llamafactory": ""})
-    quiet_libraries()
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # torch's profiler, read when torch is imported
-    from kalign.training import benchmark
+    with loading_libraries():
+        from kalign.training import benchmark
 
     document = benchmark.run(
         str(given["tier"]),

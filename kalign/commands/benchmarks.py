@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping
 
-from kalign.commands.command import console, quiet_libraries
+from kalign.commands.command import console, loading_libraries
 
 COMMON: Mapping[str, str | None] = {
     "suite": None,
@@ -43,9 +43,9 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     [suite] = [word.partition("=")[2] for word in words if word.startswith("suite=")]
     given = plain.read(words, settings={**COMMON, **SETTINGS[suite]})
     plain.require_model(given)
-    quiet_libraries()
-    from kalign.evaluation import declared, scoreboard
-    from kalign.evaluation.benchmarks import asked, humaneval, kobbq, komt
+    with loading_libraries():
+        from kalign.evaluation import declared, scoreboard
+        from kalign.evaluation.benchmarks import asked, humaneval, kobbq, komt
 
     wanted = asked.Wanted(
         suite=suite,

@@ -1,11 +1,14 @@
 """What one command is, and what all of them share."""
 
 import argparse
+import contextlib
+import gc
 import json
 import logging
+import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +58,21 @@ def print_json(document: object) -> None:
     print(json.dumps(document, ensure_ascii=False, indent=2))
 
 
-def quiet_libraries() -> None:
-    """Keep back what the libraries say while they are imported, and nobody can act on."""
+@contextlib.contextmanager
+def loading_libraries() -> Iterator[None]:
+    """Import without what libraries say then, and nobody can act on; and without looking for garbage.
+
+    Python's collector looks through all that is there again and again while it grows: a sixth of the time
+    that torch, transformers and trl take to load. What they brought is kept, and not looked at later.
+    """
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an unused CPU kernel
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    if "torch" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

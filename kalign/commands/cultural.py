@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping
 
-from kalign.commands.command import console, quiet_libraries
+from kalign.commands.command import console, loading_libraries
 
 SUITES = ("normad", "bbq", "global_mmlu", "include", "blend", "blend_short")
 SETTINGS: Mapping[str, str | None] = {
@@ -40,10 +40,10 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     given = plain.read(words, settings=SETTINGS)
     plain.require_model(given)
     base, chat = (plain.claim(key, given[key]) for key in ("base", "chat_template"))
-    quiet_libraries()
-    from kalign.evaluation import scoreboard
-    from kalign.evaluation.cultural import evaluate as evaluating
-    from kalign.evaluation.cultural.sources import Place
+    with loading_libraries():
+        from kalign.evaluation import scoreboard
+        from kalign.evaluation.cultural import evaluate as evaluating
+        from kalign.evaluation.cultural.sources import Place
 
     wanted = evaluating.Wanted(
         suite=str(given["suite"]),

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Mapping
 
 from kalign.commands import align, benchmarks, cultural, judges
-from kalign.commands.command import Command, console, print_json, quiet_libraries
+from kalign.commands.command import Command, console, loading_libraries, print_json
 from kalign.errors import ConfigError
 
 SETTINGS = {
@@ -86,10 +86,10 @@ def evaluate(words: list[str], flags: argparse.Namespace) -> int:
     paths = _paths([word for word in words if word not in own])
     _require_no_benchmark(str(given["suite"]))
     plain.require_model(given)
-    quiet_libraries()
     from pathlib import Path
 
-    from kalign.evaluation import evaluate as evaluating
+    with loading_libraries():
+        from kalign.evaluation import evaluate as evaluating
 
     wanted = evaluating.Wanted(
         suite=str(given["suite"]),
@@ -133,8 +133,8 @@ def _ability(given: dict[str, str | None], flags: argparse.Namespace) -> int:
 
     plain.require_model(given)
     base, chat = (plain.claim(key, given[key]) for key in ("base", "chat_template"))
-    quiet_libraries()
-    from kalign.evaluation import ability, scoreboard
+    with loading_libraries():
+        from kalign.evaluation import ability, scoreboard
 
     wanted = ability.Wanted(
         suite=str(given["suite"]),

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kalign.commands.command import Command, console, print_json, quiet_libraries
+from kalign.commands.command import Command, console, loading_libraries, print_json
 from kalign.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def _export(given: Mapping[str, str | None], flags: argparse.Namespace) -> int:
 
     out = Path(str(given["out"]))
     with Prover() as prover, _shown() as tell:  # the other process loads its libraries while this one does
-        quiet_libraries()
-        from kalign.export import export as exporting
+        with loading_libraries():
+            from kalign.export import export as exporting
 
         wanted = exporting.Wanted(
             run=Path(str(given["run"])),
@@ -74,8 +74,8 @@ def _export(given: Mapping[str, str | None], flags: argparse.Namespace) -> int:
 
 def _verify(folder: "Path", run: "Path | None", flags: argparse.Namespace) -> int:
     with _shown() as tell:
-        quiet_libraries()
-        from kalign.export import export as exporting
+        with loading_libraries():
+            from kalign.export import export as exporting
 
         certificate = exporting.verify(folder, run, tell=tell)
     if run:
@@ -138,8 +138,8 @@ def push(words: list[str], flags: argparse.Namespace) -> int:
     if not given["repo"]:
         raise ConfigError("repo is missing; give repo=OWNER/NAME")
     with _shown() as tell:
-        quiet_libraries()
-        from kalign.export import push as pushing
+        with loading_libraries():
+            from kalign.export import push as pushing
 
         run = Path(given["run"]) if given["run"] else None
         done = pushing.push(Path(str(given["DIR"])), given["repo"], run, tell, yes=flags.yes)

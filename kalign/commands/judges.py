@@ -2,7 +2,7 @@
 
 import argparse
 
-from kalign.commands.command import console, quiet_libraries
+from kalign.commands.command import console, loading_libraries
 from kalign.errors import ConfigError
 
 SETTINGS = {
@@ -33,8 +33,8 @@ def calibrate(words: list[str], flags: argparse.Namespace) -> int:
     repeat = plain.number("repeat", given["repeat"])
     if not 0 <= repeat <= 1:
         raise ConfigError(f"repeat={given['repeat']} is a share; use 0 to 1")
-    quiet_libraries()
-    from kalign.evaluation import calibration, declared
+    with loading_libraries():
+        from kalign.evaluation import calibration, declared
 
     wanted = calibration.Wanted(
         labels=declared.file("labels", given["labels"], "answers with the label that people gave them"),

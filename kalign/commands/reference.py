@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping
 
-from kalign.commands.command import Command, console, print_json, quiet_libraries
+from kalign.commands.command import Command, console, loading_libraries, print_json
 
 
 def reference(words: list[str], flags: argparse.Namespace) -> int:
@@ -11,8 +11,8 @@ def reference(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import compose
 
     recipe = compose.load(words)
-    quiet_libraries()
-    from kalign.training.references import ahead
+    with loading_libraries():
+        from kalign.training.references import ahead
 
     document = ahead.run(recipe, console(flags))
     if flags.json:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kalign.commands.command import Command, console, print_json, quiet_libraries
+from kalign.commands.command import Command, console, loading_libraries, print_json
 from kalign.commands.evaluation import ABILITIES
 from kalign.errors import ConfigError
 
@@ -52,9 +52,9 @@ def study(words: list[str], flags: argparse.Namespace) -> int:
     wanted = asked(words)
     if any(recipe.model.twin for recipe in wanted.recipes.values()):
         shown.print("Twins: tiny random models stand for the weights, and learn for a few steps", style="dim")
-    quiet_libraries()
-    from kalign.evaluation.study import findings, stages
-    from kalign.evaluation.study import study as studying
+    with loading_libraries():
+        from kalign.evaluation.study import findings, stages
+        from kalign.evaluation.study import study as studying
 
     with preemption.passing_on() as children:
         document = studying.run(wanted, stages.Apart(children), shown)

@@ -3,12 +3,13 @@
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kalign.commands.command import RECIPE_HELP, RECIPE_WORDS, Command, console, print_json, quiet_libraries
+from kalign.commands.command import RECIPE_HELP, RECIPE_WORDS, Command, console, loading_libraries, print_json
 from kalign.errors import ConfigError, DataError, KalignError, ResourceError
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ def _train(words: list[str], flags: argparse.Namespace, notice: "Notice") -> int
     recipe = compose.load(words)
     if own:
         return _launched(recipe, own, words, flags)
-    quiet_libraries()
     run = learn(recipe, console(flags), notice)
     if flags.json and int(os.environ.get("RANK", "0")) == 0:
         print(run.result.read_text(encoding="utf-8"), end="")
@@ -66,23 +66,29 @@ def _train(words: list[str], flags: argparse.Namespace, notice: "Notice") -> int
 
 def learn(recipe: "Recipe", shown: "Console", notice: "Notice") -> "Run":
     """The recipe's run, trained by its method; torch is only loaded now, never for composing."""
+    with loading_libraries():
+        method = _method(recipe)
+    return method(recipe, shown, notice)
+
+
+def _method(recipe: "Recipe") -> "Callable[[Recipe, Console, Notice], Run]":
     if recipe.method == "dpo":
         from kalign.training import dpo
 
-        return dpo.train(recipe, shown, notice)
+        return dpo.train
     if recipe.data.format != "associations":
         from kalign.training import sft, taught
 
-        return sft.train(recipe, shown, notice, taught.examples)
+        return partial(sft.train, read=taught.examples)
     from kalign.associations import tasks
 
     if recipe.method == "sft":
         from kalign.training import sft
 
-        return sft.train(recipe, shown, notice, tasks.examples)
+        return partial(sft.train, read=tasks.examples)
     from kalign.training import grpo
 
-    return grpo.train(recipe, shown, notice, tasks.examples)
+    return partial(grpo.train, read=tasks.examples)
 
 
 def _launched(recipe: "Recipe", own: dict[str, Any], words: list[str], flags: argparse.Namespace) -> int:
@@ -126,9 +132,9 @@ def plan(words: list[str], flags: argparse.Namespace) -> int:
     recipe = compose.load(words)
     if recipe.method != "dpo":
         raise ConfigError(f"method={recipe.method} cannot be planned yet; kalign plan knows dpo")
-    quiet_libraries()
-    from kalign.training.planning import plan as planning
-    from kalign.training.planning import report
+    with loading_libraries():
+        from kalign.training.planning import plan as planning
+        from kalign.training.planning import report
 
     made = planning.plan(recipe, planning.Words(**own))
     report.show(console(flags), made)
@@ -148,8 +154,8 @@ def doctor(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import compose
 
     recipe = compose.load(words)
-    quiet_libraries()
-    from kalign.models import doctor as examination
+    with loading_libraries():
+        from kalign.models import doctor as examination
 
     document = examination.run(recipe.model, Path(own.get("out", "doctor.json")), console(flags))
     if flags.json:

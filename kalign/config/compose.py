@@ -12,6 +12,7 @@ import typing
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from hydra import compose as hydra_compose
@@ -211,7 +212,8 @@ def _hydra_defaults(written: Any, path: Path) -> list[Any]:
     return [*parents, *({group: option} for group, option in choices.items())]
 
 
-def every_key(schema: type = Recipe, prefix: str = "") -> dict[str, Any]:
+@cache
+def every_key(schema: type = Recipe, prefix: str = "") -> Mapping[str, Any]:
     """Every dotted key of the schema with its type; a dict of blocks is `mix.*`."""
     found: dict[str, Any] = {}
     hints = typing.get_type_hints(schema)
@@ -224,7 +226,7 @@ def every_key(schema: type = Recipe, prefix: str = "") -> dict[str, Any]:
             inner = typing.get_args(kind)[1]
             known = every_key(cast(type, inner), key + ".*.") if dataclasses.is_dataclass(inner) else {}
             found |= known or {key + ".*": inner}
-    return found
+    return MappingProxyType(found)
 
 
 def _check_content(content: dict[str, Any], path: Path, group: str) -> None:

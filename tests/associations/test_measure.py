@@ -1,4 +1,4 @@
-"""kalign eval suite=align: a run beside its base and controls, any folder of weights, what is refused."""
+"""kalign eval suite=align: any folder of weights, a model killed while it answers, and what is refused."""
 
 import io
 import json
@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kalign import files
 from kalign.associations import asking, hearing
 from kalign.associations.evaluate import Questions
 from kalign.config import compose
@@ -20,84 +19,6 @@ from tests.conftest import Result
 Kalign = Callable[..., Result]
 MODEL = ["model=bundled:words", "family=words"]  # the family says at once what the template promises
 BARE = ["recipe=tiny_align", "survey=null", "lexicon=null"]
-
-
-@pytest.fixture
-def arms(document: dict[str, Any]) -> dict[str, str]:
-    return dict(document["seeds"][0]["runs"])
-
-
-def evaluated(kalign: Kalign, arms: dict[str, str], *more: str) -> dict[str, Any]:
-    controls = [f"arms.{name}={arms[name]}" for name in ("shuffled", "other")]
-    done = kalign("eval", "suite=align", f"model={arms['sft']}", "base=true", *controls, "out=made", *more)
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(Path("made/eval.json").read_text(encoding="utf-8"))) | {"said": done.stdout}
-
-
-@pytest.mark.slow
-def test_a_run_is_measured_like_in_its_study(
-    kalign_here: Kalign, arms: dict[str, str], document: dict[str, Any]
-) -> None:
-    made = evaluated(kalign_here, arms, "shot=anniversary")
-    study = document["seeds"][0]
-    for name, arm in (("model", "sft"), ("base", "base"), ("shuffled", "shuffled"), ("other", "other")):
-        for part in ("own", "other", "ranking"):
-            for number, found in study["arms"][arm][part].items():
-                assert made["arms"][name][part][number] == found
-    felt, known = made["affect"]["concreteness"], study["affect"]["concreteness"]
-    assert felt["model"]["coverage"] == known["sft"]["coverage"]
-    assert made["survey"]["arms"]["model"] == study["survey"]["arms"]["sft"]
-    assert (
-        made["arms"]["model"]["own"]["p@50_any"]["value"] < made["arms"]["model"]["own"]["p@5_any"]["value"]
-    )
-    assert made["arms"]["base_shot"]["own"] != made["arms"]["base"]["own"]
-    assert "The shuffled control changes by" in made["said"]
-    rows = [row for _, row in files.read_parquet(Path("made/scores.parquet"))]
-    lists = [row for row in rows if (row["arm"], row["part"]) == ("model", "lists")]
-    assert len(lists) == made["cues"]
-    mean = sum(row["p@5_top5"] for row in lists) / len(lists)
-    assert mean == pytest.approx(made["arms"]["model"]["own"]["p@5_top5"]["value"])
-    shown = kalign_here("report", "made")
-    assert shown.returncode == 0, shown.stderr
-    page = Path("made/report.html").read_text(encoding="utf-8")
-    for words in ("control: the same budget", "survey axis", "rank reward", lists[0]["response"]):
-        assert words in page
-    refused = kalign_here("eval", "compare", "made", "made")
-    assert (refused.returncode, "arms.NAME=RUN" in refused.stderr) == (2, True)
-
-
-@pytest.mark.slow
-def test_what_was_asked_is_not_asked_again_and_other_answers_are_refused(
-    kalign_here: Kalign, arms: dict[str, str]
-) -> None:
-    first = evaluated(kalign_here, arms, "survey=null")
-    whole = Path("made/answers/model.jsonl").read_bytes()
-    Path("made/answers/model.jsonl").write_bytes(whole[: len(whole) - 40])  # killed while it wrote
-    again = evaluated(kalign_here, arms, "survey=null")
-    assert Path("made/answers/model.jsonl").read_bytes() == whole
-    assert "Asking model" in again.pop("said") and "Asking base" not in first["said"].split("Asking model")[1]
-    assert again == {key: value for key, value in first.items() if key != "said"}
-    controls = [f"model={arms['sft']}", "base=true", "out=made"]
-    refused = kalign_here("eval", "suite=align", *controls, "survey=null", "max_new_tokens=12")
-    assert (refused.returncode, "holds answers of another model" in refused.stderr) == (4, True)
-
-
-@pytest.mark.slow
-def test_cues_that_a_control_was_trained_on_are_left_out(
-    kalign_here: Kalign, arms: dict[str, str], tmp_path: Path
-) -> None:
-    short = ["trainer.max_steps=1", "evaluation.held_out_prompts=false", f"runs_dir={tmp_path / 'runs'}"]
-    done = kalign_here("train", "recipe=tiny_align", "data.seed=2", "associations.shuffle_cues=true", *short)
-    assert done.returncode == 0, done.stderr
-    [run] = (tmp_path / "runs").iterdir()
-    words = [f"model={arms['sft']}", f"arms.shuffled={run}", "survey=null", "lexicon=null", "out=made"]
-    done = kalign_here("eval", "suite=align", *words)
-    assert done.returncode == 0, done.stderr
-    made = json.loads(Path("made/eval.json").read_text(encoding="utf-8"))
-    assert made["suite"]["cues_left_out"] > 0
-    assert made["cues"] == 20 - made["suite"]["cues_left_out"]
-    assert "held-out cues are left out" in done.stdout
-    assert "Without base= nothing is compared" in done.stdout
 
 
 def test_any_folder_of_weights_is_measured_with_a_recipe(kalign_here: Kalign) -> None:

@@ -1,13 +1,20 @@
-"""Norm files of every known layout, and what is said of malformed ones."""
+"""Norm files of every known layout, and what is said of malformed ones; what becomes of them."""
 
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from kalign import files
 from kalign.associations import norms
-from kalign.config import AssociationColumns, Associations
+from kalign.config import AssociationColumns, Associations, Columns
+from kalign.data import layouts
 from kalign.errors import ConfigError, DataError
+from tests.conftest import Result
+
+Kalign = Callable[..., Result]
 
 EN = "rowid,participantID,country,nativeLanguage,cue,R1,R2,R3\n"
 ZH = "SequenceNumber,ParticipantID,Country,Cue,R1Raw,R2Raw,R3Raw,R1,R2,R3\n"
@@ -103,3 +110,26 @@ def test_a_condition_on_a_column_that_is_not_there_is_refused(tmp_path: Path) ->
         read(tmp_path, "src,tgt,wt\nsea,fish,3\n", where=["land=sea"])
     with pytest.raises(ConfigError, match="kalign has bundled:"):
         norms.read("bundled:nowhere", Associations())
+
+
+def test_norms_are_shown_with_their_licence(kalign_here: Kalign, tmp_path: Path) -> None:
+    said = kalign_here("norms", "check", "bundled:shore", "--json")
+    document = json.loads(said.stdout)
+    assert document["facts"]["cues"] == 96
+    assert "invented" in document["licence"]
+    path = tmp_path / "bad.csv"
+    path.write_text("src,tgt,wt\nsea,fish,3\nsea,salt,x\n", encoding="utf-8")
+    refused = kalign_here("norms", "check", str(path))
+    assert (refused.returncode, f"{path}:3: wt is 'x'" in refused.stderr) == (3, True)
+    assert kalign_here("norms", "check").returncode == 2
+
+
+def test_pairs_of_norms_are_what_dpo_reads(kalign_here: Kalign, tmp_path: Path) -> None:
+    out = tmp_path / "pairs.jsonl"
+    plain = ["associations.prompts=plain", "associations.top_k=5", f"out={out}"]
+    done = kalign_here("norms", "pairs", "bundled:hill", "other=bundled:shore", "other_culture=shore", *plain)
+    assert done.returncode == 0, done.stderr
+    rows = [row for _, row in files.read_jsonl(out)]
+    assert {row["rejected_kind"] for row in rows} == {"ranking", "culture:shore"}
+    for row in rows:
+        assert layouts.triplet(row, Columns(), row["id"]).chosen[0].content == row["chosen"]

@@ -9,6 +9,7 @@ One line is printed for each job: the exit codes of its ranks, and how many file
 """
 
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from peft import PeftModel
 from transformers import TrainerCallback
 
 from kalign.cli import run
+from kalign.config import compose
 from kalign.training import dpo, inputs
 from kalign.training import ranks as waiting
 
@@ -126,6 +128,8 @@ def train(job: dict[str, Any], rank: int, port: int) -> int:
 
 def main() -> None:
     """Do the jobs, one after another."""
+    compose.load([])  # what every recipe is made of is read once
+    gc.freeze()  # what is loaded is never collected, nor copied into the forks for being looked at
     for text in sys.argv[1:]:
         job = json.loads(text)
         job["report"] = "points.txt"

@@ -282,12 +282,14 @@ def test_a_run_that_is_being_trained_is_locked(kalign_here: Kalign, short: list[
     assert running.returncode == 0, said
 
 
-def test_multirun_trains_each_combination_in_a_folder_of_its_own(kalign: Kalign, short: list[str]) -> None:
+def test_multirun_trains_each_combination_in_a_folder_of_its_own(
+    kalign_here: Kalign, short: list[str]
+) -> None:
     Path("mine.yaml").write_text(
         "defaults: [tiny, _self_]\nname: mine\nloss: {loss_type: hinge}\n", encoding="utf-8"
     )
     words = [word for word in short if not word.startswith("recipe=")]
-    done = kalign("train", "-m", *words, "recipe=tiny,mine.yaml", "trainer.max_steps=1")
+    done = kalign_here("train", "-m", *words, "recipe=tiny,mine.yaml", "trainer.max_steps=1")
     assert done.returncode == 0, done.stderr[-3000:]
     names = sorted(
         path.name.rsplit("-", 1)[0] for path in Path("runs").iterdir() if (path / "result.json").exists()
@@ -295,30 +297,24 @@ def test_multirun_trains_each_combination_in_a_folder_of_its_own(kalign: Kalign,
     assert names == ["mine", "tiny"]
 
 
-def test_wandb_offline_and_tensorboard_get_the_curves(
-    kalign: Kalign, kalign_here: Kalign, short: list[str]
-) -> None:
-    run = train(kalign, short, "tracker=wandb", "tracker.mode=offline", WANDB_SILENT="true")
-    assert list(run.glob("wandb/offline-run-*/*.wandb"))
-    shutil.rmtree("runs")
-    run = train(
-        kalign_here, short, "tracker=tensorboard", "evaluation.panel_every=4", "evaluation.panel_prompts=2"
-    )
+def test_wandb_offline_gets_the_curves_and_nothing_gets_a_secret(kalign: Kalign, short: list[str]) -> None:
+    token, key = "hf_" + "canary" * 5, "f" * 40
+    words = [*short, "tracker=wandb", "tracker.mode=offline"]
+    done = kalign("train", *words, WANDB_SILENT="true", HF_TOKEN=token, WANDB_API_KEY=key)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert list(only_run(Path("runs")).glob("wandb/offline-run-*/*.wandb"))
+    written = [path.read_bytes() for path in Path("runs").rglob("*") if path.is_file()]
+    for secret in (token, key):
+        assert secret not in done.stdout + done.stderr
+        assert not any(secret.encode() in content for content in written)
+
+
+def test_tensorboard_gets_the_curves(kalign_here: Kalign, short: list[str]) -> None:
+    panel = ["evaluation.panel_every=4", "evaluation.panel_prompts=2"]
+    run = train(kalign_here, short, "tracker=tensorboard", *panel)
     [events] = run.glob("tensorboard/events.*")
     assert b"train/loss" in events.read_bytes()
     assert b"panel/benign_refused" in events.read_bytes()
-
-
-def test_no_secret_of_the_environment_is_written_anywhere(kalign: Kalign, short: list[str]) -> None:
-    secret = "hf_" + "canary" * 5
-    done = kalign("train", *short, HF_TOKEN=secret, WANDB_API_KEY="f" * 40)
-    assert done.returncode == 0
-    assert secret not in done.stdout + done.stderr
-    for path in Path("runs").rglob("*"):
-        if path.is_file():
-            raw = path.read_bytes()
-            assert secret.encode() not in raw
-            assert b"f" * 40 not in raw
 
 
 @pytest.mark.parametrize("name", ["ipo", "robust", "sppo_hard", "[sigmoid,sft]", "discopop"])

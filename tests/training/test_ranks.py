@@ -13,12 +13,12 @@ pytestmark = pytest.mark.slow
 
 
 def test_qlora_on_two_ranks_learns_what_one_learns_and_only_the_first_talks_to_weights_and_biases(
-    kalign: Callable[..., Result], short: list[str]
+    kalign: Callable[..., Result], kalign_here: Callable[..., Result], short: list[str]
 ) -> None:
     exact = ["adapter=qlora", "adapter.quantization.bnb_4bit_compute_dtype=float32", "adapter.lora_dropout=0"]
     words = [*short, *exact, "evaluation.generations=0"]
     tracked = ["tracker=wandb", "tracker.mode=offline", "tracker.group=a-sweep-of-mine"]
-    one = kalign("train", *words, "runs_dir=one")
+    one = kalign_here("train", *words, "runs_dir=one")
     assert one.returncode == 0, one.stderr[-3000:]
     two = kalign("train", *words, *tracked, "runs_dir=two", "launch=cpu", "ranks=2", WANDB_SILENT="true")
     assert two.returncode == 0, two.stderr[-3000:]
