@@ -1,15 +1,17 @@
-"""Trainings that are hit at one exact point: `python -m tests.training.forks JOB...`, each job a JSON object.
+"""Trainings that are hit at one exact point: `python -m tests.training.forks`, each line in one job of JSON.
 
-The libraries are loaded once; each training is a fork, so that many points can be tried. A job says
-`words`, how many `ranks` train, and under `hits` which `rank` gets which `signal` at which `point`:
+The libraries are loaded once; each training is a fork, so that many points can be tried. A job says its
+`folder`, `words`, how many `ranks` train, and under `hits` which `rank` gets which `signal` at which `point`:
 ["file", N] is the Nth time that anything is done to a file of the checkpoints' folder from `since` on, and
 ["step", N] is the end of the Nth step, ["start", 0] the moment when the pairs are ready. With `copies`, a
 folder, the run is copied there at every file point of every rank: what a kill -9 at this point would leave.
-One line is printed for each job: the exit codes of its ranks, and how many file points the first one passed.
+With `main`, a module, its `main(words)` trains instead of the command. One line is printed for each job: the
+exit codes of its ranks, and how many file points the first one passed.
 """
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import shutil
@@ -30,6 +32,7 @@ from kalign.config import compose
 from kalign.training import dpo, inputs
 from kalign.training import ranks as waiting
 
+LONGEST_SECONDS = 600
 FILE_EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
 
 
@@ -114,12 +117,15 @@ class Points:
 
 def train(job: dict[str, Any], rank: int, port: int) -> int:
     """One rank of a job, in a process of its own."""
-    if job["ranks"] > 1:
+    if job["ranks"] > 1 or "main" in job:
         own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": job["ranks"], "MASTER_PORT": port}
         os.environ.update({key: str(value) for key, value in own.items()}, MASTER_ADDR="127.0.0.1")
     hits = [hit for hit in job["hits"] if hit.get("rank", 0) == rank]
     points = Points(hits, job.get("since", "checkpoint-"), job.get("copies"))
     points.watch()
+    if "main" in job:
+        importlib.import_module(job["main"]).main(job["words"])
+        return 0
     code = run(["train", *job["words"]])
     if rank == 0:
         Path(job["report"]).write_text(str(points.files), encoding="utf-8")
@@ -130,8 +136,10 @@ def main() -> None:
     """Do the jobs, one after another."""
     compose.load([])  # what every recipe is made of is read once
     gc.freeze()  # what is loaded is never collected, nor copied into the forks for being looked at
-    for text in sys.argv[1:]:
+    for text in sys.stdin:
+        signal.alarm(LONGEST_SECONDS)  # ends this process, and with it the wait for a job that hangs
         job = json.loads(text)
+        os.chdir(job["folder"])
         job["report"] = "points.txt"
         Path(job["report"]).unlink(missing_ok=True)
         with socket.socket() as free:

@@ -18,8 +18,9 @@ from kalign.training.micro_batches import MicroBatches, Plan, dealt, most, plann
 from kalign.training.order import StepOrder
 from kalign.training.trainer import PairTrainer
 from tests.conftest import Result, only_run
+from tests.training.conftest import Jobs
 from tests.training.shared_prefix import twins
-from tests.training.test_preemption import STEP, curves, job, jobs, weights
+from tests.training.test_preemption import STEP, curves, job, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -202,7 +203,9 @@ def test_a_model_whose_pairs_cannot_share_rows_is_refused(
 
 
 @pytest.mark.slow
-def test_one_rank_and_two_and_a_resumed_training_learn_the_same_with_a_budget(short: list[str]) -> None:
+def test_one_rank_and_two_and_a_resumed_training_learn_the_same_with_a_budget(
+    short: list[str], jobs: Jobs
+) -> None:
     budget = [*short, "adapter.lora_dropout=0", "evaluation.generations=0"]
     budget += ["trainer.tokens_per_micro_batch=400", "trainer.max_steps=2", "trainer.eval_strategy=no"]
     done = jobs(

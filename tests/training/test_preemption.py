@@ -2,31 +2,16 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kalign.training import checkpoints
-from tests.conftest import ROOT, history, only_run
+from tests.conftest import history, only_run
+from tests.training.conftest import Jobs
 
 pytestmark = pytest.mark.slow
-
-
-def jobs(*wanted: dict[str, Any]) -> list[dict[str, Any]]:
-    """What became of each job."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.training.forks", *(json.dumps(job) for job in wanted)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        timeout=1200,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def job(words: list[str], folder: str, ranks: int, *hits: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -65,7 +50,7 @@ MOMENTS: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_a_signal_costs_nothing_but_time(ranks: int, tiny: list[str]) -> None:
+def test_a_signal_costs_nothing_but_time(ranks: int, tiny: list[str], jobs: Jobs) -> None:
     """Code 75 whenever it comes, then the same weights and curves, bit for bit."""
     moments = dict(list(MOMENTS.items())[::ranks])  # all for one process, half for two
     wanted = [job(tiny, "whole", ranks)]
@@ -89,7 +74,7 @@ def test_a_signal_costs_nothing_but_time(ranks: int, tiny: list[str]) -> None:
 
 @pytest.mark.parametrize("signal", ["SIGKILL", "SIGSTOP"])
 def test_a_process_that_dies_or_stands_still_ends_the_others_and_costs_nothing(
-    signal: str, tiny: list[str]
+    signal: str, tiny: list[str], jobs: Jobs
 ) -> None:
     words = [*tiny, "trainer.save_steps=1", "trainer.ddp_timeout=8"]
     lost = {"point": ["step", 2], "signal": signal, "rank": 1}
@@ -124,7 +109,9 @@ def assert_a_good_checkpoint(run: Path, where: str) -> None:
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_killed_at_any_file_of_a_save_the_weights_are_the_same(ranks: int, tiny: list[str]) -> None:
+def test_killed_at_any_file_of_a_save_the_weights_are_the_same(
+    ranks: int, tiny: list[str], jobs: Jobs
+) -> None:
     """The second save is left as it was before, between and after all that any rank does to its files,
     removals too; every state that differs goes on. Three times the process is really killed there."""
     words = words_for_kills(tiny)

@@ -5,8 +5,6 @@ profiles themselves are for machines with GPUs (`pytest -m gpu`).
 """
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,29 +13,21 @@ from safetensors.torch import load_file
 
 from kalign import files
 from kalign.training import checkpoints
-from tests.conftest import ROOT, Result, only_run
+from tests.conftest import Result, only_run
+from tests.training.conftest import Jobs
+from tests.training.test_preemption import job
 
 WORDS = ["adapter.lora_dropout=0", "evaluation.generations=2"]
 
 
 @pytest.mark.slow
-def test_a_divided_model_learns_is_scored_and_saved_as_a_whole_one(
-    short: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-            + ["-m", "tests.training.sharded", *short, *WORDS, f"runs_dir={out}"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for ranks, out in ((1, "whole"), (2, "divided"))
-    ]
-    said = [one.communicate(timeout=300)[0] for one in started]
-    assert [one.returncode for one in started] == [0, 0], said
+def test_a_divided_model_learns_is_scored_and_saved_as_a_whole_one(short: list[str], jobs: Jobs) -> None:
+    words = [*short, *WORDS]
+    done = jobs(
+        job(words, "whole", 1, main="tests.training.sharded"),
+        job(words, "divided", 2, main="tests.training.sharded"),
+    )
+    assert [one["codes"] for one in done] == [[0], [0, 0]], done
     whole, divided = only_run(Path("whole")), only_run(Path("divided"))
     alone, *together = (
         json.loads(path.read_text(encoding="utf-8"))
