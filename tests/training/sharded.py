@@ -1,7 +1,7 @@
 """`torchrun -m tests.training.sharded WORD...`: a training whose model torch's own FSDP2 divides, on CPUs.
 
-It is a job of tests.training.forks too. With one process nothing is divided. Model, loss, looks and saving are those of a training: only the loop over
-three steps is written out, because Accelerate would drop its FSDP settings on a CPU.
+With one process nothing is divided. Model, loss, looks and saving are those of a training: only the loop
+over three steps is written out, because Accelerate would drop its FSDP settings on a CPU.
 """
 
 import os
