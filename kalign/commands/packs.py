@@ -74,8 +74,8 @@ COMMANDS: Mapping[str, Command] = {
         summary="say all that is wrong with a culture pack",
         example="kalign pack check ko",
         words="NAME [as_of=YYYY-MM-DD]",
-        about_words="NAME is a bundled pack or a folder; as_of is the day on which the institutions that its "
-        "policies name must be there (today). Findings end the command with code 3.",
+        about_words="NAME is a bundled or installed pack, or a folder; as_of is the day on which the "
+        "institutions that its policies name must be there (today). Findings end the command with code 3.",
     ),
     "pack new": Command(
         run=pack_new,

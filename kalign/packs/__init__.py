@@ -1,7 +1,8 @@
-"""Culture packs: one folder of data for each locale. No Python knows any of them: a user's own folder is as
-good as a bundled one."""
+"""Culture packs: one folder of data for each locale. No Python knows any of them: a user's own folder, or one
+that an installed package brings, is as good as a bundled one."""
 
 import difflib
+from importlib import metadata, util
 from pathlib import Path
 
 from kalign.errors import ConfigError
@@ -12,32 +13,64 @@ PACKS = Path(__file__).parent
 SKELETON = PACKS / "skeleton"  # what a new pack starts from
 
 
+GROUP = "kalign.packs"  # entry points of other packages: ja = "kalign_pack_ja" names that package's folder
+
+
 def names() -> list[str]:
-    """The bundled packs."""
-    return sorted(
-        path.parent.name for path in PACKS.glob(f"*/{pack.FILE}") if path.parent.name != SKELETON.name
-    )
+    """The packs that have a name: bundled ones, and those that installed packages bring."""
+    return sorted({*bundled(), *(entry.name for entry in metadata.entry_points(group=GROUP))})
+
+
+def bundled() -> list[str]:
+    """The packs that come with kalign."""
+    return [path.parent.name for path in PACKS.glob(f"*/{pack.FILE}") if path.parent.name != SKELETON.name]
 
 
 def folder(name: str) -> Path:
-    """Where a pack lies: a bundled name, or the path of a folder of one's own.
+    """Where a pack lies: a bundled or installed name, or the path of a folder of one's own.
 
     Raises:
-        ConfigError: there is no such pack, or the name means a bundled pack and a folder here.
+        ConfigError: there is no such pack, or the name means both a pack and a folder here, or several packs.
     """
     own = Path(name).expanduser()
-    if name in names():
-        bundled = PACKS / name
-        if (own / pack.FILE).is_file() and own.resolve() != bundled.resolve():
-            raise ConfigError(f"pack {name} is bundled and a folder here; write ./{name} for the folder")
-        return bundled
+    named = _named(name)
+    if named:
+        if (own / pack.FILE).is_file() and own.resolve() != named.resolve():
+            came = "bundled" if named.parent == PACKS else "installed"
+            raise ConfigError(f"pack {name} is {came} and a folder here; write ./{name} for the folder")
+        return named
     if name.strip() and own.is_dir():
         return own
     near = difflib.get_close_matches(name, names(), n=1) or names()
     raise ConfigError(
-        f"pack {name!r} is neither bundled nor a folder; did you mean {' or '.join(near)}? "
+        f"pack {name!r} is neither bundled, installed nor a folder; did you mean {' or '.join(near)}? "
         "(kalign pack new NAME starts one)"
     )
+
+
+def _named(name: str) -> Path | None:
+    """The folder of a bundled pack, or of one that an installed package brings."""
+    brought = {entry.value for entry in metadata.entry_points(group=GROUP, name=name)}
+    if len(brought) + (name in bundled()) > 1:
+        raise ConfigError(
+            f"pack {name} is bundled, or comes with several packages ({', '.join(sorted(brought))}); uninstall "
+            "what should not be it"
+        )
+    for value in brought:
+        for place in _folders(value):
+            if (place / pack.FILE).is_file():
+                return place
+        raise ConfigError(
+            f"pack {name} should be in the package {value}, which holds no {pack.FILE}; mend it"
+        )
+    return PACKS / name if name in bundled() else None
+
+
+def _folders(value: str) -> list[Path]:
+    """Where the folder of a dotted name may lie; the package is not imported."""
+    top, *inner = value.split(".")
+    spec = util.find_spec(top)
+    return [Path(place, *inner) for place in (spec and spec.submodule_search_locations) or ()]
 
 
 def load(name: str) -> Pack:

@@ -25,7 +25,7 @@ def new(name: str) -> Path:
             f"{name!r} is no name for a pack; use letters, digits, '.', '_' and '-', such as packs/mine"
         )
     if folder.name in packs.names():
-        raise ConfigError(f"{folder.name} is the name of a bundled pack; give yours another one")
+        raise ConfigError(f"{folder.name} is the name of a bundled or installed pack; give yours another one")
     if folder.exists():
         raise ConfigError(f"{folder} exists already; give another name, or remove it first")
     partial = folder.with_name(f".{folder.name}.partial")

@@ -1,6 +1,7 @@
 """A second pack needs no Python: it is started by a command, filled with data, checked, and trained on."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,3 +73,33 @@ def test_a_made_up_pack_runs_the_whole_tiny_recipe(
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["recipe"]["pack"] == str(folder)
     assert manifest["inputs"]["data"]["data"]["path"] == f"pack:{folder}+easy"
+
+
+def test_a_pack_comes_with_an_installed_package_whose_code_is_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kalign_here: Callable[..., Result]
+) -> None:
+    site = tmp_path / "site"
+    filled(site / "isles/packs/isle")
+    (site / "isles/__init__.py").write_text("raise RuntimeError('run')", encoding="utf-8")
+    brings(site, "isles", "isle = isles.packs.isle\nlost = isles.packs.lost\ntwice = isles")
+    brings(site, "other", "twice = other\nko = other")
+    monkeypatch.syspath_prepend(site)
+    checked = kalign_here("pack", "check", "isle")
+    assert checked.returncode == 0, checked.stderr
+    assert packs.folder("isle") == site / "isles/packs/isle"
+    assert {"ko", "isle"} <= set(packs.names())
+    assert "did you mean isle?" in kalign_here("pack", "check", "isel").stderr
+    wrong = {"lost": "isles.packs.lost, which holds no pack.yaml", "twice": "(isles, other)", "ko": "(other)"}
+    for name, said in wrong.items():
+        refused = kalign_here("train", "recipe=tiny", f"pack={name}")
+        assert (refused.returncode, said in refused.stderr) == (2, True)
+    shutil.copytree(packs.folder("isle"), "isle")
+    assert "isle is installed and a folder here; write ./isle" in kalign_here("pack", "check", "isle").stderr
+
+
+def brings(site: Path, package: str, packs_of_it: str) -> None:
+    """Make it look installed, as pip does."""
+    about = site / f"{package}-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n", encoding="utf-8")
+    (about / "entry_points.txt").write_text(f"[kalign.packs]\n{packs_of_it}\n", encoding="utf-8")
