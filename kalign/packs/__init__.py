@@ -53,8 +53,8 @@ def _named(name: str) -> Path | None:
     brought = {entry.value for entry in metadata.entry_points(group=GROUP, name=name)}
     if len(brought) + (name in bundled()) > 1:
         raise ConfigError(
-            f"pack {name} is bundled, or comes with several packages ({', '.join(sorted(brought))}); uninstall "
-            "what should not be it"
+            f"pack {name} is bundled, or comes with several packages ({', '.join(sorted(brought))}); "
+            "uninstall what should not be it"
         )
     for value in brought:
         for place in _folders(value):
