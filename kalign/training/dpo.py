@@ -213,7 +213,6 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
                 guards.FirstStep(
                     recipe.loss, dtype=arguments.dtype(recipe), stored=recipe.trainer.reference_store
                 ),
-                guards.FiniteGradients(),
                 checkpoints.Sealed(
                     run.checkpoints,
                     keep=recipe.trainer.save_total_limit,

@@ -30,7 +30,6 @@ from kalign.training import (
     arguments,
     checkpoints,
     dpo,
-    guards,
     inputs,
     limits,
     looks,
@@ -209,15 +208,14 @@ def lora(recipe: Recipe) -> LoraConfig:
     return LoraConfig(**adapter, bias="none", task_type="CAUSAL_LM")
 
 
-def callbacks(recipe: Recipe, run: Run) -> list[Any]:
-    """What watches every method: gradients that are no numbers, checkpoints that are whole."""
-    sealed = checkpoints.Sealed(
+def sealed(recipe: Recipe, run: Run) -> checkpoints.Sealed:
+    """What makes the checkpoints of every method whole."""
+    return checkpoints.Sealed(
         run.checkpoints,
         keep=recipe.trainer.save_total_limit,
         history=run.history,
         fingerprint=inputs.recorded(run)["fingerprint"],
     )
-    return [guards.FiniteGradients(), sealed]
 
 
 def conclude(

@@ -98,7 +98,7 @@ def build(recipe: Recipe, run: Run, located: Located, chat: Chat, read: Examples
         train_dataset=Dataset.from_dict({"prompt": list(prompts)}),
         processing_class=chat.tokenizer,
         peft_config=examples.lora(recipe),
-        callbacks=[*examples.callbacks(recipe, run), guards.Rewards(recipe.reward, span=high - low)],
+        callbacks=[examples.sealed(recipe, run), guards.Rewards(recipe.reward, span=high - low)],
         prompt_ids=prompts,
     )
     trainer.remove_callback(ProgressCallback)

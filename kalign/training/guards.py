@@ -1,17 +1,13 @@
-"""What stops a training that cannot be right: a wrong first step, gradients that are no numbers,
-a reward that collapses."""
+"""What stops a training that cannot be right: a wrong first step, a reward that collapses."""
 
 import math
 from statistics import fmean
 from typing import Any
 
-import torch
-from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from kalign.config import Loss, Reward
 from kalign.errors import NumericError
-from kalign.training.divided import part
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-3, "float16": 5e-3}
 # A stored reference was scored in batches of other shapes, which round differently
@@ -83,32 +79,6 @@ class FirstStep(TrainerCallback):
                 "dropout in the "
                 "base, or a base quantised differently would do that"
             )
-
-
-class FiniteGradients(TrainerCallback):
-    """Stops before a gradient that is no number reaches the weights."""
-
-    def on_pre_optimizer_step(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: nn.Module | None = None,
-        **_: Any,
-    ) -> None:
-        """Look at every gradient, after they were added up and clipped.
-
-        Raises:
-            NumericError: one is NaN or infinite.
-        """
-        assert model is not None
-        for name, weight in model.named_parameters():
-            if weight.grad is not None and not torch.isfinite(part(weight.grad)).all():
-                raise NumericError(
-                    f"the gradient of {name} is not finite at step {state.global_step + 1}; the last "
-                    "checkpoint is "
-                    "untouched. Lower trainer.learning_rate or trainer.max_grad_norm"
-                )
 
 
 class Rewards(TrainerCallback):

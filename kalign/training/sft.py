@@ -94,7 +94,7 @@ def build(recipe: Recipe, run: Run, located: Located, chat: Chat, read: Examples
         eval_dataset=held_rows if recipe.trainer.eval_strategy != "no" else None,
         processing_class=chat.tokenizer,
         peft_config=examples.lora(recipe),
-        callbacks=[*examples.callbacks(recipe, run), Epochs(order)],
+        callbacks=[examples.sealed(recipe, run), Epochs(order)],
         order=order,
         plus=recipe.sft,
     )

@@ -1,6 +1,7 @@
 """What every trainer of TRL's is given: no loss passes unseen, a resumed training's curves have no seam."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,21 @@ class Steady(Trainer):
                 "numbers overflow"
             )
         return result
+
+    def _get_grad_norm(self, *arguments: Any, **options: Any) -> Any:
+        """The norm of all gradients, refused when it is no number; DeepSpeed shows nothing else of them.
+
+        Raises:
+            NumericError: a gradient is NaN or infinite, or their norm overflows; such a step is never saved.
+        """
+        norm = super()._get_grad_norm(*arguments, **options)
+        if norm is not None and not math.isfinite(norm):
+            raise NumericError(
+                f"the gradients' norm is {float(norm)} at step {self.state.global_step + 1}; the last "
+                "checkpoint is untouched. Lower trainer.learning_rate, or use model.dtype=float32 "
+                "trainer.bf16=false to see whether the numbers overflow"
+            )
+        return norm
 
     def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
         """The checkpoint, and what this process has not logged yet."""

@@ -5,8 +5,8 @@ The libraries are loaded once; each training is a fork, so that many points can 
 ["file", N] is the Nth time that anything is done to a file of the checkpoints' folder from `since` on, and
 ["step", N] is the end of the Nth step, ["start", 0] the moment when the pairs are ready. With `copies`, a
 folder, the run is copied there at every file point of every rank: what a kill -9 at this point would leave.
-With `main`, a module, its `main(words)` trains instead of the command. One line is printed for each job: the
-exit codes of its ranks, and how many file points the first one passed.
+With `main`, a module, its `main(words)` is called instead of the command. One line is printed for each job:
+the exit codes of its ranks, and how many file points the first one passed.
 """
 
 import contextlib
@@ -124,8 +124,7 @@ def train(job: dict[str, Any], rank: int, port: int) -> int:
     points = Points(hits, job.get("since", "checkpoint-"), job.get("copies"))
     points.watch()
     if "main" in job:
-        importlib.import_module(job["main"]).main(job["words"])
-        return 0
+        return int(importlib.import_module(job["main"]).main(job["words"]))
     code = run(["train", *job["words"]])
     if rank == 0:
         Path(job["report"]).write_text(str(points.files), encoding="utf-8")

@@ -200,13 +200,19 @@ def test_the_base_is_left_alone_and_the_held_out_margin_grows(
     assert history(run)[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
 
 
+OVERFLOWS = {
+    "the loss is": ["trainer.learning_rate=1e30", "trainer.warmup_steps=0", "trainer.save_steps=2"],
+    "the gradients' norm is": ["loss.beta=1e38"],
+}
+
+
+@pytest.mark.parametrize("said", OVERFLOWS)
 def test_numbers_that_overflow_stop_with_code_6_and_touch_no_checkpoint(
-    kalign_here: Kalign, short: list[str]
+    said: str, kalign_here: Kalign, short: list[str]
 ) -> None:
-    broken = kalign_here(
-        "train", *short, "trainer.learning_rate=1e30", "trainer.warmup_steps=0", "trainer.save_steps=2"
-    )
+    broken = kalign_here("train", *short, *OVERFLOWS[said])
     assert broken.returncode == 6, broken.stderr[-2000:]
+    assert said in broken.stderr
     assert "the last checkpoint is untouched" in broken.stderr
     assert not list(Path("runs").rglob("checkpoint-*/manifest.json"))
 

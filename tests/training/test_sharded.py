@@ -1,7 +1,6 @@
-"""What FSDP2 does to a training, by torch's own `fully_shard` on two processes with gloo.
+"""Profiles that divide the model, on two processes with gloo: all that a GPU has no part in.
 
-No GPU is needed; Accelerate's FSDP takes no part, because it drops its settings on a CPU without a word. The
-profiles themselves are for machines with GPUs (`pytest -m gpu`).
+The profiles themselves refuse a machine without GPUs; `pytest -m gpu` starts them as a user does.
 """
 
 import json
@@ -15,45 +14,53 @@ from kalign import files
 from kalign.training import checkpoints
 from tests.conftest import Result, only_run
 from tests.training.conftest import Jobs
-from tests.training.test_preemption import job
+from tests.training.test_preemption import STEP, curves, job
 
-WORDS = ["adapter.lora_dropout=0", "evaluation.generations=2"]
+PROFILES = ["fsdp2", "zero2", "zero3"]
+COMPARED = {"loss", "rewards/margins", "grad_norm", "num_tokens", "eval_loss", "eval_rewards/margins"}
 
 
 @pytest.mark.slow
-def test_a_divided_model_learns_is_scored_and_saved_as_a_whole_one(short: list[str], jobs: Jobs) -> None:
-    words = [*short, *WORDS]
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_that_divides_learns_scores_saves_and_goes_on_like_one_process(
+    profile: str, short: list[str], jobs: Jobs
+) -> None:
+    words = [*short, "adapter.lora_dropout=0"]
+    divided = {"main": "tests.training.on_cpus"}
     done = jobs(
-        job(words, "whole", 1, main="tests.training.sharded"),
-        job(words, "divided", 2, main="tests.training.sharded"),
+        job(words, "one", 1),
+        job([profile, *words], "two", 2, **divided),
+        job([profile, *words], "hit", 2, STEP, **divided),
+        job([profile, *words], "hit", 2, **divided),
+        job([profile, *words, "loss.beta=1e38"], "overflow", 2, **divided),
     )
-    assert [one["codes"] for one in done] == [[0], [0, 0]], done
-    whole, divided = only_run(Path("whole")), only_run(Path("divided"))
-    alone, *together = (
-        json.loads(path.read_text(encoding="utf-8"))
-        for path in (whole / "told-0.json", divided / "told-0.json", divided / "told-1.json")
-    )
-    assert (alone["ranks"], alone["weights"]) == (1, "Parameter")
-    for rank in together:
-        assert (rank["ranks"], rank["weights"]) == (2, "DTensor")
-        assert rank["losses"] == pytest.approx(alone["losses"], abs=1e-5)
-        for look, same in zip(rank["looks"], alone["looks"], strict=True):
-            assert len(look[0]) > 0
-            assert look[0] == pytest.approx(same[0], abs=1e-3)
-            assert look[1] == pytest.approx(same[1], abs=1e-3)
-            assert look[2] == same[2]
-    assert alone["looks"][0][:2] != alone["looks"][1][:2]  # the adapter did something
-    saved = load_file(whole / "adapter" / checkpoints.WEIGHTS)
-    assert any(weight.abs().max() > 0 for name, weight in saved.items() if "lora_B" in name)
-    for folder in ("adapter", "checkpoint"):
-        weights = load_file(divided / folder / checkpoints.WEIGHTS)
-        assert weights.keys() == saved.keys()
-        for name, weight in saved.items():
-            assert (weights[name] - weight).abs().max() < 1e-5, name
+    assert [one["codes"] for one in done] == [[0], [0, 0], [75, 75], [0, 0], [6, 6]], done
+    assert "the gradients' norm is" in done[-1]["said"][0]
+    assert not list(Path("overflow").rglob("checkpoint-*"))
+    one, two, hit = (only_run(Path(name)) for name in ("one", "two", "hit"))
+    pace = json.loads((two / "result.json").read_text(encoding="utf-8"))["pace"]
+    assert (pace["ranks"], pace["distributed"]) == (2, "FSDP" if profile == "fsdp2" else "DEEPSPEED")
+    for rank in (0, 1):
+        held = json.loads(Path(f"held-{rank}.json").read_text(encoding="utf-8"))
+        assert held["held"] < 0.6 * held["whole"]
+    compared = 0
+    for ours, theirs in zip(curves("two"), curves("one"), strict=True):
+        for key in theirs.keys() & COMPARED:
+            assert ours[key] == pytest.approx(theirs[key], rel=1e-4, abs=1e-5), (key, theirs["step"])
+            compared += 1
+    assert compared == 4 * 4 + 2 * 2
+    results = [json.loads((run / "result.json").read_text(encoding="utf-8")) for run in (one, two)]
+    assert results[1]["answers"] == results[0]["answers"]
+    saved, whole, again = (load_file(run / "adapter" / checkpoints.WEIGHTS) for run in (two, one, hit))
+    assert saved.keys() == whole.keys() == again.keys()
+    assert any(weight.abs().max() > 0 for name, weight in whole.items() if "lora_B" in name)
+    for name, weight in whole.items():
+        assert (saved[name] - weight).abs().max() < 1e-5, name
+        assert (again[name] - saved[name]).abs().max() == 0, name
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("profile", ["fsdp2", "zero2", "zero3"])
+@pytest.mark.parametrize("profile", PROFILES)
 def test_a_profile_that_divides_learns_what_one_gpu_learns(
     profile: str, short: list[str], kalign: Callable[..., Result]
 ) -> None:
