@@ -139,6 +139,8 @@ def main() -> None:
         signal.alarm(LONGEST_SECONDS)  # ends this process, and with it the wait for a job that hangs
         job = json.loads(text)
         os.chdir(job["folder"])
+        if "main" in job:
+            importlib.import_module(job["main"])  # here, so that its forks need not
         job["report"] = "points.txt"
         Path(job["report"]).unlink(missing_ok=True)
         with socket.socket() as free:

@@ -22,11 +22,14 @@ from kalign.config import launch
 from kalign.training import arguments
 from kalign.training import ranks as waiting
 
+os.environ["DS_ACCELERATOR"] = "cpu"
+TRANSPORT = import_module("deepspeed.comm.torch")  # whose name inside the package is that of torch itself
+
 
 def main(words: list[str]) -> int:
     """Train as one rank of the profile that the first word names, and return the exit code."""
     name, *words = words
-    os.environ |= {"DS_ACCELERATOR": "cpu", "ACCELERATE_TORCH_DEVICE": "cpu"}
+    os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
     stay_on_cpus(name)
     codes: list[int] = []
     # this process is a rank already: the launcher has only to say what it tells them
@@ -49,9 +52,8 @@ def stay_on_cpus(name: str) -> None:
         return ranks
 
     arguments.shared, arguments.connected = told, as_on_gpus
-    if name != "fsdp2":
-        # DeepSpeed's own transport would be compiled first, for a minute; gloo carries everything as well
-        vars(import_module("deepspeed.comm.torch"))["build_shm_op"] = lambda: None
+    # DeepSpeed's own transport would be compiled first, for a minute; gloo carries everything as well
+    TRANSPORT.build_shm_op = lambda: None  # type: ignore[attr-defined]
 
     class Watched(waiting.StopWhenAsked):
         def on_step_end(self, args: Any, state: Any, control: Any, **options: Any) -> None:

@@ -35,6 +35,7 @@ def test_a_profile_that_divides_learns_scores_saves_and_goes_on_like_one_process
         job([profile, *words, "loss.beta=1e38"], "overflow", 2, **divided),
     )
     assert [one["codes"] for one in done] == [[0], [0, 0], [75, 75], [0, 0], [6, 6]], done
+    assert "Warning" not in done[1]["said"][0]
     assert "the gradients' norm is" in done[-1]["said"][0]
     assert not list(Path("overflow").rglob("checkpoint-*"))
     one, two, hit = (only_run(Path(name)) for name in ("one", "two", "hit"))

@@ -76,8 +76,8 @@ class Layout:
 
     def scattered(self, values: Tensor) -> Tensor:
         """The values of the scored tokens, (N,), in TRL's shape (2B, T - 1), with 0 elsewhere."""
-        rows, columns = self.shape
-        return values.new_zeros(rows * columns).index_copy(0, self.places, values).view(rows, columns)
+        places = torch.unravel_index(self.places, self.shape)
+        return values.new_zeros(self.shape).index_put(places, values)  # no view: FSDP2 warns of one
 
     def _with(self, changed: Callable[[Tensor], Tensor]) -> "Layout":
         tensors: dict[str, Any] = {
