@@ -34,7 +34,7 @@ STUDY = {
 
 def norms_check(words: list[str], flags: argparse.Namespace) -> int:
     """Read a file of norms as a training would, and say what is in it; exit 3 when it is malformed."""
-    path, recipe = _path(words, "tiny_align")
+    path, recipe = _path(words)
     from kalign.associations import norms, tasks
 
     read = norms.read(path, recipe.associations)
@@ -69,7 +69,7 @@ def norms_pairs(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import words as plain
 
     own, words = plain.taken(words, other=str, other_culture=str, out=str)
-    path, recipe = _path(words, "tiny_align")
+    path, recipe = _path(words)
     from kalign import files
     from kalign.associations import norms, pairs, prompts, tasks
 
@@ -104,7 +104,7 @@ def _other(path: str, culture: str, recipe: "Recipe") -> "Norms":
     return norms.read(path, recipe.associations, culture=culture)
 
 
-def _path(words: list[str], default: str) -> "tuple[str, Recipe]":
+def _path(words: list[str]) -> "tuple[str, Recipe]":
     """The file that a command is about, and the recipe whose settings say how it is read."""
     from kalign.config import compose
 
@@ -112,7 +112,7 @@ def _path(words: list[str], default: str) -> "tuple[str, Recipe]":
     if len(named) != 1:
         raise ConfigError("give one FILE of norms, such as bundled:hill, and settings as KEY=VALUE")
     settings = [word for word in words if "=" in word]
-    chosen = [] if any(word.startswith("recipe=") for word in settings) else [f"recipe={default}"]
+    chosen = [] if any(word.startswith("recipe=") for word in settings) else ["recipe=tiny_align"]
     recipe = compose.load([*chosen, *settings])
     return named[0], recipe
 

@@ -86,7 +86,7 @@ def select(
         reason = _fault(one, refused) or fault(one) or likeness.fault(prompt)
         late.add(replace(one, dropped=reason))
         if not reason:
-            likeness.take(one.id, prompt)
+            likeness.take(prompt)
             usable.setdefault(one.response.attack.type, []).append((one.id, number))
     taken = balanced(size, {kind: len(of) for kind, of in usable.items()}, taxonomy)
     surplus = sorted(line for kind, of in usable.items() for _, line in of[taken[kind] :])

@@ -92,7 +92,7 @@ def _available() -> int:
 
 
 def _load(recipe: Recipe, trainer: PairTrainer, located: Located) -> Load:
-    config, known_from = shapes.configuration(recipe.model, located)
+    config, known_from = shapes.configuration(located)
     lora = asdict(recipe.adapter)
     del lora["quantization"]
     several, count = trainer.divided, trainer.accelerator.num_processes
