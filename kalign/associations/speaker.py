@@ -3,15 +3,14 @@
 import gc
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from peft import PeftModel
 from torch import nn
 from tqdm import tqdm
 
 from kalign.config import Model, Quantization, Recipe
-from kalign.models import answers, loading, promises
+from kalign.models import answers
 from kalign.records import Message
 
 Conversation = tuple[Message, ...]
@@ -47,14 +46,8 @@ class Speaker:
         batch: int,
         max_new_tokens: int,
     ) -> None:
-        located = loading.locate(model)
-        self.chat = promises.load_chat(model, located)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        loaded: Any = loading.load_model(model, located, quantization, device=device)
-        if adapter is not None:
-            loaded = PeftModel.from_pretrained(loaded, str(adapter))
-        self.model = loaded.eval() if quantization.load_in_4bit else loaded.to(device).eval()
-        self.device = device
+        self.chat, self.model = answers.ready(model, quantization, adapter)
+        self.device = next(self.model.parameters()).device
         self.batch = batch
         self.max_new_tokens = max_new_tokens
 
