@@ -13,7 +13,6 @@ Every training is a run of its own, found again by what determines it; every mod
 file. So a study that was stopped goes on where it stopped.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -149,7 +148,7 @@ def _heard(
     wanted: Wanted, recipe: Recipe, run: Run | None, asked: Questions, name: str, console: Console
 ) -> dict[str, Any]:
     """What one model answers: read from its file as far as the same was asked of the same model before."""
-    model = asdict(recipe.model) if run is None else json.loads(run.result.read_text())["adapter_sha256"]
+    model = asdict(recipe.model) if run is None else run.read_result()["adapter_sha256"]
     whose = {"model": model, "max_new_tokens": recipe.evaluation.max_new_tokens}
     place = runs.fingerprint({"whose": whose, "questions": hearing.digest(asked)})[:8]
     return hearing.collect(

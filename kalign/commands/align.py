@@ -199,13 +199,14 @@ def _named(given: Mapping[str, str | None], references: Mapping[str, str]) -> di
 def _found(word: str, reference: str, family: str | None) -> Asked:
     """A model, and the recipe that is written in its run's folder."""
     from kalign.evaluation import subjects
+    from kalign.runs import Run
 
     subject = subjects.resolve(reference, family)
     place = Path(reference).expanduser()
-    manifest = (place.parent if place.name == "adapter" else place) / "manifest.json"
+    run = Run(place.parent if place.name == "adapter" else place)
     written = None
-    if manifest.is_file():
-        content = json.loads(manifest.read_text(encoding="utf-8"))
+    if run.manifest.is_file():
+        content = run.read_manifest()
         if content["recipe"].get("method", "dpo") != "dpo":
             written = content
     return Asked(reference=f"{word}={reference}", subject=subject, written=written)

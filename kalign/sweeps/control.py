@@ -128,7 +128,7 @@ class Sweep:
 
     def _complete(self, trial: _Begun) -> None:
         self._require_same_inputs(trial)
-        result = json.loads(trial.run.result.read_text(encoding="utf-8"))
+        result = trial.run.read_result()
         found = ((result["held_out"] or {}).get(self.plan.objective) or {}).get("after")
         if found is None:  # in the curves alone
             self._read_curve(trial)
@@ -168,7 +168,7 @@ class Sweep:
         if any(each.key.startswith(("data", "model", "recipe", "pack")) for each in self.plan.dimensions):
             return
         path = self.folder / "inputs.json"
-        now = json.loads(trial.run.manifest.read_text(encoding="utf-8"))["inputs"]
+        now = trial.run.read_manifest()["inputs"]
         if not path.exists():
             files.write_json(path, now)
         runs.require_same(json.loads(path.read_text(encoding="utf-8")), now, Run(self.folder))

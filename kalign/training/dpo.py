@@ -218,7 +218,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
                     run.checkpoints,
                     keep=recipe.trainer.save_total_limit,
                     history=run.history,
-                    fingerprint=inputs.recorded(run)["fingerprint"],
+                    fingerprint=run.read_manifest()["fingerprint"],
                 ),
                 Epochs(order),
             ],
@@ -270,7 +270,7 @@ def resume_point(run: Run, ranks: PartialState, console: Console) -> Path | None
     Raises:
         IntegrityError: it was made by another number of processes, whose random states it holds.
     """
-    newest, passed_over = checkpoints.newest(run.checkpoints, inputs.recorded(run)["fingerprint"])
+    newest, passed_over = checkpoints.newest(run.checkpoints, run.read_manifest()["fingerprint"])
     for sentence in passed_over:
         console.print(sentence, style="yellow", soft_wrap=True)
     if newest:

@@ -1,7 +1,5 @@
 """What a training on examples prints: the numbers of its progress, and what changed on held-out ones."""
 
-import json
-
 from rich.console import Console
 from rich.table import Table
 
@@ -14,7 +12,7 @@ NAMES = {"nats_a_token": "nats a token of the right answer"}
 
 def say(run: Run, console: Console) -> None:
     """Print the table of a finished run, and where everything lies."""
-    result = json.loads(run.result.read_text(encoding="utf-8"))
+    result = run.read_result()
     changed = dict(result["held_out"])
     examples = changed.pop("examples")
     table = Table(title=f"Held-out examples ({examples}), with 95 % intervals", title_justify="left")

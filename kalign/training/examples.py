@@ -215,7 +215,7 @@ def callbacks(recipe: Recipe, run: Run) -> list[Any]:
         run.checkpoints,
         keep=recipe.trainer.save_total_limit,
         history=run.history,
-        fingerprint=inputs.recorded(run)["fingerprint"],
+        fingerprint=run.read_manifest()["fingerprint"],
     )
     return [guards.FiniteGradients(), sealed]
 

@@ -1,6 +1,5 @@
 """What a run ends with: held-out pairs and a few answers, before and after, in a file and on the screen."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -17,7 +16,7 @@ from kalign.data.build import Pair, Pairs
 from kalign.models.chat import Chat
 from kalign.records import text
 from kalign.runs import Run
-from kalign.training import behaviour, divided, held_out, inputs, references, report, written
+from kalign.training import behaviour, divided, held_out, references, report, written
 from kalign.training.behaviour import HeldOutPrompt
 from kalign.training.held_out import Scores
 from kalign.training.trainer import PairTrainer
@@ -158,7 +157,7 @@ def _behaviour(recipe: Recipe, run: Run, before: Look, after: Look) -> dict[str,
 
 def say(run: Run, console: Console) -> None:
     """Print the tables of a finished run, and where everything lies."""
-    result = json.loads(run.result.read_text(encoding="utf-8"))
+    result = run.read_result()
     if result["held_out"]:
         report.print_comparison(console, result["held_out"])
     report.print_answers(console, result["answers"])
@@ -181,7 +180,7 @@ def say_finished(recipe: Recipe, run: Run, console: Console) -> None:
     digests = {name: sources.digest(source) for name, source in recipe.data.sources().items()}
     if recipe.data.tags:
         digests["data.tags"] = files.sha256(tags.sidecar(Path(recipe.data.tags)))
-    recorded = {name: noted["sha256"] for name, noted in inputs.recorded(run)["inputs"]["data"].items()}
+    recorded = {name: noted["sha256"] for name, noted in run.read_manifest()["inputs"]["data"].items()}
     runs.require_same({"data": recorded}, {"data": digests}, run)
     console.print(f"{run.path} is finished; nothing was changed. Remove it to train again.", soft_wrap=True)
     say(run, console)

@@ -33,7 +33,7 @@ def sections(folder: Path, manifest: dict[str, Any]) -> tuple[str, list[Section]
         made.append(Section(title="While it trained", parts=panels.alarms(run)))
     lead = f"{folder.resolve().name}: not finished"
     if run.result.is_file():
-        result = json.loads(run.result.read_text(encoding="utf-8"))
+        result = run.read_result()
         lead = (
             f"{result['run']}: {result['steps']} steps on {result['train_pairs']} pairs, from "
             f"{manifest['inputs']['base']['repo']}"

@@ -123,7 +123,7 @@ def through(wanted: Wanted, model: str, work: Work, console: Console) -> Part:
     )
     if not _done(wanted, part, training, run, work, console):
         return part
-    adapter = str(json.loads(run.result.read_text(encoding="utf-8"))["adapter_sha256"])
+    adapter = str(run.read_result()["adapter_sha256"])
     asking = Stage(
         name="eval", words=_eval(wanted, part), output=part.evaluation / "eval.json", after=adapter
     )
