@@ -214,6 +214,7 @@ def audit_agreement(words: list[str], flags: argparse.Namespace) -> int:
     from rich.table import Table
 
     from kalign.markers import audit
+    from kalign.statistics import spelled
 
     if len(sheets) < 2 and not (sheets and given["tags"]):
         raise ConfigError(
@@ -225,8 +226,7 @@ def audit_agreement(words: list[str], flags: argparse.Namespace) -> int:
         table.add_column(column, justify="left" if column == "dimension" else "right")
     for name, alpha in told["alpha"].items():
         share = told.get("tagger", {}).get(name)
-        same = f"{share['value']:.3f} [{share['low']:.3f}, {share['high']:.3f}]" if share else "-"
-        table.add_row(name, _optional(alpha), _optional(told["raw"][name]), same)
+        table.add_row(name, _optional(alpha), _optional(told["raw"][name]), spelled(share, digits=3))
     for name, alpha in told["by_class"].items():
         table.add_row(f"culture: {name}", _optional(alpha), "", "")
     for lang, each in told["by_language"].items():

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kalign.runs import Run
+from kalign.statistics import spelled
 from kalign.training import report
 
 SHOWN = {"loss": "loss", "mean_token_accuracy": "accuracy", "reward": "reward", "kl": "KL"}
@@ -19,7 +20,9 @@ def say(run: Run, console: Console) -> None:
     for column in ("", "before", "after", "change"):
         table.add_column(column, justify="right" if column else "left", no_wrap=bool(column))
     for name, row in changed.items():
-        table.add_row(NAMES.get(name, name), *(_spelled(row[when]) for when in ("before", "after", "change")))
+        table.add_row(
+            NAMES.get(name, name), *(spelled(row[when], digits=2) for when in ("before", "after", "change"))
+        )
     console.print(table)
     report.print_answers(
         console,
@@ -34,7 +37,3 @@ def say(run: Run, console: Console) -> None:
     console.print(
         f"Curves: {run.history} · result: {run.result} · every answer: {run.answers}", soft_wrap=True
     )
-
-
-def _spelled(estimate: dict[str, float]) -> str:
-    return f"{estimate['value']:.2f} [{estimate['low']:.2f}, {estimate['high']:.2f}]"

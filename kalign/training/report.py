@@ -13,6 +13,7 @@ from tqdm import tqdm
 from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
 from kalign.data.ledger import EXEMPT, Summary
+from kalign.statistics import spelled
 
 UNITS = {
     "reward_accuracy": (
@@ -74,7 +75,7 @@ def print_comparison(console: Console, changed: Mapping[str, Any]) -> None:
     table.add_column("before", justify="right")
     table.add_column("after", justify="right")
     for key, (name, _) in UNITS.items():
-        table.add_row(name, _spelled(changed[key]["before"]), _spelled(changed[key]["after"]))
+        table.add_row(name, spelled(changed[key]["before"]), spelled(changed[key]["after"]))
     console.print(table)
     for name, meaning in UNITS.values():
         console.print(f"{name}: {meaning}", style="dim", soft_wrap=True)
@@ -178,10 +179,3 @@ class Progress(ProgressCallback):
 def say_above_bar(sentence: str) -> None:
     """Print a sentence without breaking the progress bar."""
     tqdm.write(sentence, file=sys.stderr)
-
-
-def _spelled(estimate: Mapping[str, float] | None) -> str:
-    if estimate is None:
-        return "-"
-    digits = 1 if abs(estimate["value"]) >= 10 else 3
-    return f"{estimate['value']:.{digits}f} [{estimate['low']:.{digits}f}, {estimate['high']:.{digits}f}]"
