@@ -13,8 +13,8 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kalign import files
@@ -144,6 +144,11 @@ def read(path: str, settings: Associations, *, culture: str | None = None) -> No
         trials=trials,
         facts=dict(facts),
     )
+
+
+def of_another(path: str, settings: Associations, *, culture: str, where: Sequence[str] = ()) -> Norms:
+    """The norms of another culture, whose file has a layout and conditions of its own; raises as `read`."""
+    return read(path, replace(settings, layout="auto", where=list(where)), culture=culture)
 
 
 def _ordered(counts: Counter[str]) -> dict[str, int]:

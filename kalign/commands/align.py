@@ -252,7 +252,7 @@ def _questions(
     beside = asking.Beside(
         other=given["other"],
         other_culture=str(given["other_culture"]),
-        other_where=_list(given["other_where"]),
+        other_where=plain.listed(given["other_where"]),
         survey=given["survey"],
         language=str(given["language"]),
         source=given["source"] or "",
@@ -260,7 +260,7 @@ def _questions(
         orders=plain.count("orders", str(given["orders"])),
         lexicon=given["lexicon"],
         lexicon_word=str(given["lexicon_word"]),
-        scales=_list(given["scales"]),
+        scales=plain.listed(given["scales"]),
         depths=DEPTHS,
         compat=given["compat"] == "true",
     )
@@ -309,7 +309,3 @@ def _folder(
         "questions": hearing.digest(asked),
     }
     return results.folder(given["out"], f"align-{name}", decided)
-
-
-def _list(said: str | None) -> list[str]:
-    return said.split(",") if said else []

@@ -143,7 +143,7 @@ def _ability(given: dict[str, str | None], flags: argparse.Namespace) -> int:
         family=given["family"],
         out=given["out"],
         data=given["data"],
-        tasks=tuple(str(given["tasks"]).split(",")) if given["tasks"] else (),
+        tasks=tuple(plain.listed(given["tasks"])),
         num_fewshot=plain.count("num_fewshot", str(given["num_fewshot"]), least=0),
         chat_template=chat,
         batch=plain.count("batch", str(given["batch"])),

@@ -107,6 +107,15 @@ def claim(key: str, value: str | None) -> bool:
     return value == "true"
 
 
+def listed(value: str | None) -> list[str]:
+    """The names in a setting, which commas part; none where it is not given.
+
+    >>> listed("one,other"), listed(None)
+    (['one', 'other'], [])
+    """
+    return value.split(",") if value else []
+
+
 def count(key: str, value: str, *, least: int = 1) -> int:
     """The whole number that a setting gives.
 
