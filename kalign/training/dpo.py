@@ -2,7 +2,6 @@
 folder."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import time
@@ -12,7 +11,6 @@ from pathlib import Path
 import pyarrow.parquet
 from accelerate import PartialState
 from datasets import Dataset
-from peft import LoraConfig
 from rich.console import Console
 from transformers import ProgressCallback
 from trl import DPOConfig
@@ -194,8 +192,6 @@ def _refer(recipe: Recipe, run: Run, trainer: PairTrainer, located: Located, con
 
 
 def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: Chat) -> PairTrainer:
-    adapter = dataclasses.asdict(recipe.adapter)
-    del adapter["quantization"]
     train = Dataset(pyarrow.parquet.read_table(run.pairs / "train.parquet"))
     held = Dataset(pyarrow.parquet.read_table(run.pairs / "eval.parquet"))
     order = StepOrder(len(train), pairs_per_step=recipe.trainer.pairs_per_step, seed=recipe.trainer.seed)
@@ -208,18 +204,13 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
             train_dataset=train,
             eval_dataset=held if len(held) else None,
             processing_class=chat.tokenizer,
-            peft_config=LoraConfig(**adapter, bias="none", task_type="CAUSAL_LM"),
+            peft_config=adapters.config(recipe),
             callbacks=[
                 guards.FirstStep(
                     recipe.loss, dtype=arguments.dtype(recipe), stored=recipe.trainer.reference_store
                 ),
                 guards.FiniteGradients(),
-                checkpoints.Sealed(
-                    run.checkpoints,
-                    keep=recipe.trainer.save_total_limit,
-                    history=run.history,
-                    fingerprint=run.read_manifest()["fingerprint"],
-                ),
+                checkpoints.Sealed.of(recipe, run),
                 Epochs(order),
             ],
             order=order,

@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 from datasets import Dataset
-from peft import LoraConfig
 from rich.console import Console
 from tqdm import tqdm
 
@@ -202,22 +201,9 @@ def rows(run: Run) -> Dataset:
         ) from wrong
 
 
-def lora(recipe: Recipe) -> LoraConfig:
-    """What PEFT is told."""
-    adapter = asdict(recipe.adapter)
-    del adapter["quantization"]
-    return LoraConfig(**adapter, bias="none", task_type="CAUSAL_LM")
-
-
 def callbacks(recipe: Recipe, run: Run) -> list[Any]:
     """What watches every method: gradients that are no numbers, checkpoints that are whole."""
-    sealed = checkpoints.Sealed(
-        run.checkpoints,
-        keep=recipe.trainer.save_total_limit,
-        history=run.history,
-        fingerprint=run.read_manifest()["fingerprint"],
-    )
-    return [guards.FiniteGradients(), sealed]
+    return [guards.FiniteGradients(), checkpoints.Sealed.of(recipe, run)]
 
 
 def conclude(

@@ -49,9 +49,7 @@ def plan(recipe: Recipe, words: Words) -> dict[str, Any]:
     located = loading.locate(recipe.model)
     config, known_from = shapes.configuration(located)
     shape = shapes.counted(config, known_from)
-    lora = dataclasses.asdict(recipe.adapter)
-    del lora["quantization"]
-    adapter = shapes.adapted(config, lora)
+    adapter = shapes.adapted(config, recipe.adapter.lora())
     counted = pairs.counted(recipe, located)
     limit = round(words.memory * GIB)
     load = load_of(recipe, profile, shape, adapter, counted)
