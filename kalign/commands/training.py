@@ -65,7 +65,17 @@ def _train(words: list[str], flags: argparse.Namespace, notice: "Notice") -> int
 
 
 def learn(recipe: "Recipe", shown: "Console", notice: "Notice") -> "Run":
-    """The recipe's run, trained by its method; torch is only loaded now, never for composing."""
+    """The recipe's run, trained by its method; torch is only loaded now, never for composing, nor to say
+    that a training by pairs is finished."""
+    from kalign import runs
+
+    run = runs.named(recipe.runs_path(), recipe.name, recipe.determining())
+    if recipe.method == "dpo" and run.result.exists():
+        from kalign.training import finished
+
+        shown.quiet = shown.quiet or os.environ.get("RANK", "0") != "0"
+        finished.say_again(recipe, run, shown)
+        return run
     with loading_libraries():
         method = _method(recipe)
     return method(recipe, shown, notice)

@@ -29,13 +29,14 @@ from kalign.training import (
     arguments,
     checkpointing,
     checkpoints,
+    finished,
     guards,
     inputs,
     limits,
     micro_batches,
     panel,
+    progress,
     references,
-    report,
     results,
 )
 from kalign.training import ranks as waiting
@@ -63,7 +64,7 @@ def train(recipe: Recipe, console: Console, notice: Notice) -> Run:
         recipe,
         console,
         train=lambda run: _train(recipe, run, console, notice),
-        finished=lambda run: results.say_finished(recipe, run, console),
+        finished=lambda run: finished.say_again(recipe, run, console),
     )
 
 
@@ -117,7 +118,7 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
             first = checkpoints.step(resumed) if resumed else 0
             pace = results.pace(trainer, first)
             results.conclude(recipe, run, trainer, pairs, before, after, time.monotonic() - started, pace)
-            results.say(run, console)
+            finished.say(run, console)
     waiting.wait()
 
 
@@ -128,7 +129,7 @@ def _watched(
     watching = panel.Panel(recipe, run, trainer, chat, asked) if asked else None
     if watching:
         trainer.add_callback(watching)
-    sentinel = Sentinel(recipe.guards, run, beta=recipe.loss.beta, panel=watching, say=report.say_above_bar)
+    sentinel = Sentinel(recipe.guards, run, beta=recipe.loss.beta, panel=watching, say=progress.say_above_bar)
     if recipe.guards.collapse != "none":
         trainer.add_callback(sentinel)
     return sentinel
@@ -232,7 +233,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
     arguments.require_divided(trainer.accelerator.distributed_type.value)
     adapters.require_language_only(trainer.model, recipe.adapter.target_modules)
     trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(report.Progress(report.SHOWN))
+    trainer.add_callback(progress.Progress(progress.SHOWN))
     checkpoint_bytes = 12 * checkpoints.trained_weights(
         trainer.model
     )  # float32 weights and Adam's two moments

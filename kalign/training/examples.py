@@ -39,7 +39,7 @@ from kalign.training import (
 from kalign.training import ranks as waiting
 from kalign.training.example_report import SHOWN, say
 from kalign.training.looks import Look
-from kalign.training.report import Progress
+from kalign.training.progress import Progress
 from kalign.training.steady import Steady
 
 Read = Callable[[Recipe], Examples]
