@@ -64,7 +64,7 @@ def tag(words: list[str], flags: argparse.Namespace) -> int:
     )
     tagger = taggers.named(str(given["tagger"]))
     out = Path(given["out"]) if given["out"] else tagging.folder(corpus, tagger)
-    shard = tagging.Shard.read(given["shard"]) if given["shard"] else None
+    shard = tagging.Shard(*plain.shard(f"shard={given['shard']}")) if given["shard"] else None
     jobs = arrays.taken(options, plain.count("shards", given["shards"]) if given["shards"] else None)
     actors = {key: plain.count(f"ray.{key}", str(given[f"ray.{key}"])) for key in ("actors", "rows")}
     gpus = plain.number("ray.gpus", given["ray.gpus"])

@@ -116,6 +116,21 @@ def listed(value: str | None) -> list[str]:
     return value.split(",") if value else []
 
 
+def shard(word: str) -> tuple[int, int]:
+    """Which shard, counted from 0, of how many a word asks for.
+
+    >>> shard("shard=0/8"), shard("--shard 7/8")
+    ((0, 8), (7, 8))
+
+    Raises:
+        ConfigError: it names none.
+    """
+    named = re.fullmatch(r"[-\w]+[= ](\d{1,6})/(\d{1,6})", word)
+    if not named or int(named[1]) >= int(named[2]):
+        raise ConfigError(f"{word} is no shard; write I/N with I from 0 to N-1, such as 0/8")
+    return int(named[1]), int(named[2])
+
+
 def count(key: str, value: str, *, least: int = 1) -> int:
     """The whole number that a setting gives.
 
