@@ -68,11 +68,6 @@ class Norms:
     trials: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     facts: Mapping[str, int] = field(default_factory=dict)
 
-    def strength(self, cue: str) -> dict[str, float]:
-        """The share of each associate in all that was named for a cue."""
-        total = sum(self.counts[cue].values())
-        return {word: count / total for word, count in self.counts[cue].items()}
-
 
 def clean(word: str) -> str:
     """A word as it is compared: compatible characters unified, lower case, single blanks.
