@@ -9,8 +9,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from kalign.grounding import verify
-from kalign.grounding.refusal import UNKNOWABLE
-from kalign.grounding.verify import Grounding, Status
+from kalign.grounding.verify import Grounding
 from kalign.judging import Panel, Rubric, read
 from kalign.packs import privacy
 from kalign.packs.pack import Pack
@@ -76,13 +75,8 @@ class Work:
 
     def wrong_citations(self, text: str) -> list[str]:
         """Each citation of a text that does not hold; what the tables cannot know is not among them."""
-        unknown = (*UNKNOWABLE, Status.UNCONFIRMED)
         cited = self.grounding.citations(text, self.on)
-        return [
-            f"{one.text}: {one.status.value}"
-            for one in cited
-            if not one.status.exists and one.status not in unknown
-        ]
+        return [f"{one.text}: {one.status.value}" for one in cited if one.status.wrong]
 
     def likeness(self) -> Likeness:
         """An empty index of prompts, which knows what is held out."""
