@@ -84,7 +84,11 @@ def run(wanted: Wanted, train: Train, console: Console) -> dict[str, Any]:
 
 
 def recipes(wanted: Wanted, seed: int) -> dict[str, Recipe]:
-    """The recipe of each arm that is trained from the base."""
+    """The recipe of each arm that is trained from the base.
+
+    Raises:
+        ConfigError: a word is wrong, there are no norms, or a recipe's method is not its arm's.
+    """
     words = [f"recipe={wanted.recipe}", *wanted.words, f"trainer.seed={seed}", f"data.seed={seed}"]
     found = {"sft": compose.load(words)}
     if not found["sft"].data.path:
