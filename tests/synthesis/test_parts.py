@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from kalign import cli, packs
+from kalign.config import options
 from kalign.errors import DataError
 from kalign.packs import privacy, seeds
 from kalign.synthesis import allocation, review, settings
@@ -90,7 +91,7 @@ def test_personal_data_is_masked_and_numbers_of_offices_are_not(text: str, names
 
 
 def test_every_shipped_pipeline_loads_and_states_every_setting() -> None:
-    for name, path in settings.shipped().items():
+    for name, path in options.shipped("pipeline").items():
         pipeline, _ = settings.load([f"pipeline={name}"])
         written = yaml.safe_load(path.read_text(encoding="utf-8"))
         assert set(written) | {"name"} == set(vars(pipeline))
