@@ -209,8 +209,8 @@ def audit_agreement(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import words as plain
     from kalign.errors import ConfigError
 
-    sheets = [Path(word) for word in words if "=" not in word]
-    given = plain.read([word for word in words if "=" in word], settings={"tags": None})
+    names, given = plain.named(words, settings={"tags": None})
+    sheets = [Path(name) for name in names]
     from rich.table import Table
 
     from kalign.markers import audit
@@ -247,8 +247,7 @@ def arms(words: list[str], flags: argparse.Namespace) -> int:
 
     from kalign.config import words as plain
 
-    names = [word for word in words if "=" not in word]
-    given = plain.read([word for word in words if "=" in word], settings={"runs_dir": "runs"})
+    names, given = plain.named(words, settings={"runs_dir": "runs"})
     from kalign.markers import arms as compared
 
     folder = Path(str(given["runs_dir"])).expanduser()

@@ -177,8 +177,7 @@ def list_runs(words: list[str], flags: argparse.Namespace) -> int:
     """List the runs of a folder, or compare those that are named: what differs, and what it led to."""
     from kalign.config import words as plain
 
-    names = [word for word in words if "=" not in word]
-    given = plain.read([word for word in words if "=" in word], settings={"runs_dir": "runs", "out": None})
+    names, given = plain.named(words, settings={"runs_dir": "runs", "out": None})
     from kalign import files, listing
 
     folder = Path(str(given["runs_dir"])).expanduser()
