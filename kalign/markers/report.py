@@ -148,7 +148,7 @@ def _audit_section(told: Mapping[str, Any]) -> list[pages.Section]:
     return [pages.Section(title="Without the tagger's errors", parts=parts)]
 
 
-def _estimate(estimate: Mapping[str, float | None] | None, *, digits: int = 3) -> str:
+def _estimate(estimate: Mapping[str, Any] | None, *, digits: int = 3) -> str:
     if estimate and estimate["low"] is None:
         return _number(estimate["value"], digits=digits)
     return statistics.spelled(estimate, digits=digits)
