@@ -18,6 +18,7 @@ from kalign.commands import (
     study,
     sweep,
     synthesis,
+    tag,
     training,
 )
 from kalign.commands.command import Command, Lines
@@ -34,6 +35,7 @@ COMMANDS: Mapping[str, Command] = {
     **grounding.COMMANDS,
     **packs.COMMANDS,
     **providers.COMMANDS,
+    **tag.COMMANDS,
     **markers.COMMANDS,
     **associations.COMMANDS,
     **study.COMMANDS,

@@ -98,6 +98,31 @@ class Run:
         """What changed; the last file that a run writes."""
         return self.path / "result.json"
 
+    def read_manifest(self) -> dict[str, Any]:
+        """The manifest that it was started with.
+
+        Raises:
+            IntegrityError: it cannot be read.
+        """
+        return self._read(self.manifest)
+
+    def read_result(self) -> dict[str, Any]:
+        """What came out of it.
+
+        Raises:
+            IntegrityError: it cannot be read.
+        """
+        return self._read(self.result)
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as wrong:
+            raise IntegrityError(
+                f"{path} is damaged ({wrong}); remove {self.path} and train it again"
+            ) from wrong
+        return content
+
 
 def canonical(content: Any) -> str:
     """One text for equal contents, whatever the order of their keys."""

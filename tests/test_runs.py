@@ -47,6 +47,16 @@ def test_inputs_that_changed_are_named() -> None:
         runs.require_same({"data": {"a": 1}, "base": 1}, {"data": {"a": 2}, "base": 1}, run)
 
 
+def test_a_manifest_or_a_result_that_was_damaged_is_named(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    for path, read in ((run.manifest, run.read_manifest), (run.result, run.read_result)):
+        path.write_text('{"steps": 4}', encoding="utf-8")
+        assert read() == {"steps": 4}
+        path.write_text('{"steps": ', encoding="utf-8")
+        with pytest.raises(IntegrityError, match=f"{path.name} is damaged .*train it again"):
+            read()
+
+
 def test_too_little_space_is_refused_before_training(tmp_path: Path) -> None:
     runs.require_space(tmp_path, 1)
     with pytest.raises(ResourceError, match="GiB free"):

@@ -1,6 +1,5 @@
 """What models are asked, put together from files of the user: norms, another culture's, survey, lexicon."""
 
-import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -60,8 +59,8 @@ def questions(
     own = norms.read(recipe.data.path, recipe.associations)
     other = None
     if beside.other:
-        theirs = dataclasses.replace(recipe.associations, layout="auto", where=list(beside.other_where))
-        other = norms.read(beside.other, theirs, culture=beside.other_culture)
+        culture, where = beside.other_culture, beside.other_where
+        other = norms.of_another(beside.other, recipe.associations, culture=culture, where=where)
     if beside.survey and not (beside.source and beside.target):
         raise ConfigError("survey=FILE needs source=COUNTRY and target=COUNTRY, between which answers lie")
     asked = evaluate.questions(

@@ -15,7 +15,6 @@ import numpy
 from scipy import special, stats
 
 Shares = Sequence[float]
-SMALLEST = 1e-10  # stands in for a share of zero where its logarithm is taken
 
 
 def js_distance(one: Shares, other: Shares, *, base: float | None = 2.0) -> float:
@@ -43,12 +42,6 @@ def emd(one: Shares, other: Shares, *, compat: bool = False) -> float:
     if compat:
         return float(stats.wasserstein_distance(one, other)) / steps
     return float(numpy.abs(numpy.cumsum(one)[:-1] - numpy.cumsum(other)[:-1]).sum()) / steps
-
-
-def kl(one: Shares, other: Shares) -> float:
-    """The Kullback-Leibler divergence of `one` from `other`, in nats."""
-    p, q = (numpy.clip(numpy.asarray(shares, float), SMALLEST, None) for shares in (one, other))
-    return float(numpy.sum(p * numpy.log(p / q)))
 
 
 def combo(one: Shares, other: Shares, *, ordinal: bool = True, compat: bool = False) -> float:

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from kalign import files, pages
-from kalign.associations import study_report
+from kalign.associations import numbers
 from kalign.errors import IntegrityError
 from kalign.pages import Section
+from kalign.statistics import spelled
 
 FILE, SCORES = "eval.json", "scores.parquet"
 SYSTEM = "associations"  # by which a page knows what the folder is
@@ -75,16 +76,15 @@ def lines(document: Mapping[str, Any]) -> list[list[str]]:
     for part, number, called in SHOWN:
         found = [arms[arm].get(part, {}).get(number) for arm in arms]
         if any(found):
-            made.append([called, *map(_value, found), _changed(changes.get(part, {}).get(number))])
+            made.append([called, *map(numbers.value, found), _changed(changes.get(part, {}).get(number))])
     survey = document.get("survey", {}).get("arms", {})
     if survey:
         placed = [survey.get(arm, {}) for arm in arms]
-        axes = [(row.get("tuned") or row.get("base") or {}).get("axis") for row in placed]
-        made.append(["survey axis", *map(_value, axes), ""])
+        made.append(["survey axis", *(numbers.value(numbers.axis(row)) for row in placed), ""])
         shifts = [row.get("shift") for row in placed]
         if any(shifts):
             moved = _changed(survey.get("model", {}).get("shift"))
-            made.append(["survey shift", *map(_value, shifts), moved])
+            made.append(["survey shift", *map(numbers.value, shifts), moved])
     for dimension, rows in document.get("affect", {}).items():
         values = [rows[arm]["mean_of_medians"] for arm in ("human", *arms)]
         people, *shown = ["-" if value is None else f"{value:.2f}" for value in values]
@@ -144,7 +144,7 @@ def sections(folder: Path, document: dict[str, Any]) -> tuple[str, list[Section]
         raise IntegrityError(f"{folder / SCORES} is not what {FILE} was made of; evaluate again")
     arms = list(document["arms"])
     bars = {
-        culture: [study_report.interval(document["arms"][arm], part, "p@5_top5") for arm in arms]
+        culture: [numbers.interval(document["arms"][arm], part, "p@5_top5") for arm in arms]
         for culture, part in (("own culture", "own"), ("other culture", "other"))
         if any(document["arms"][arm].get(part) for arm in arms)
     }
@@ -163,7 +163,7 @@ def sections(folder: Path, document: dict[str, Any]) -> tuple[str, list[Section]
                 pages.table(["arm", "is", "model"], named),
             ],
         ),
-        Section(title="Every number", parts=study_report.numbers(document)),
+        Section(title="Every number", parts=numbers.tables(document)),
         Section(title="Answers", parts=[_answers(folder / SCORES, arms)]),
         Section(
             title="How it was measured",
@@ -190,12 +190,8 @@ def _plain(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _value(found: Mapping[str, float] | None) -> str:
-    return "-" if found is None else f"{found['value']:.2f}"
-
-
 def _changed(found: Mapping[str, float] | None) -> str:
-    return "" if found is None else f"{found['value']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]"
+    return spelled(found, digits=2, sign="+", none="")
 
 
 def _verdict(change: Mapping[str, float]) -> str:

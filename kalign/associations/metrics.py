@@ -1,7 +1,6 @@
 """What a list or a ranking shows of a culture: P@k against its norms, rank correlation, form."""
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 
 from kalign.associations import answers, rewards
 from kalign.data.examples import Example, Score
@@ -67,12 +66,6 @@ def ranked(example: Example, answer: str, *, marker: str) -> dict[str, float]:
         "spearman_compat": rewards.compat(answer, gold, marker=marker),
         "format_rate": float(answers.well_formed(answer, marker, gold)),
     }
-
-
-def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each number over the rows that have it."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: fmean(row[name] for row in rows if name in row) for name in names}
 
 
 def scored(task: str, *, marker: str) -> Score:

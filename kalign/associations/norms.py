@@ -13,8 +13,8 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kalign import files
@@ -67,11 +67,6 @@ class Norms:
     counts: Mapping[str, Mapping[str, int]]
     trials: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     facts: Mapping[str, int] = field(default_factory=dict)
-
-    def strength(self, cue: str) -> dict[str, float]:
-        """The share of each associate in all that was named for a cue."""
-        total = sum(self.counts[cue].values())
-        return {word: count / total for word, count in self.counts[cue].items()}
 
 
 def clean(word: str) -> str:
@@ -144,6 +139,11 @@ def read(path: str, settings: Associations, *, culture: str | None = None) -> No
         trials=trials,
         facts=dict(facts),
     )
+
+
+def of_another(path: str, settings: Associations, *, culture: str, where: Sequence[str] = ()) -> Norms:
+    """The norms of another culture, whose file has a layout and conditions of its own; raises as `read`."""
+    return read(path, replace(settings, layout="auto", where=list(where)), culture=culture)
 
 
 def _ordered(counts: Counter[str]) -> dict[str, int]:

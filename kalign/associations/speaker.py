@@ -1,17 +1,16 @@
 """A model that answers, with an adapter on it or without: greedy texts, and log-likelihoods."""
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from peft import PeftModel
 from torch import nn
 from tqdm import tqdm
 
 from kalign.config import Model, Quantization, Recipe
-from kalign.models import loading, promises
+from kalign.models import answers
 from kalign.records import Message
 
 Conversation = tuple[Message, ...]
@@ -47,14 +46,8 @@ class Speaker:
         batch: int,
         max_new_tokens: int,
     ) -> None:
-        located = loading.locate(model)
-        self.chat = promises.load_chat(model, located)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        loaded: Any = loading.load_model(model, located, quantization, device=device)
-        if adapter is not None:
-            loaded = PeftModel.from_pretrained(loaded, str(adapter))
-        self.model = loaded.eval() if quantization.load_in_4bit else loaded.to(device).eval()
-        self.device = device
+        self.chat, self.model = answers.ready(model, quantization, adapter)
+        self.device = next(self.model.parameters()).device
         self.batch = batch
         self.max_new_tokens = max_new_tokens
 
@@ -62,20 +55,17 @@ class Speaker:
         """What it says to each conversation, greedily, in order."""
         prompts = [self.chat.prompt_ids(conversation) for conversation in conversations]
         said: dict[int, str] = {}
+        groups = list(answers.equally_long(prompts, self.batch))
         with torch.no_grad():
-            for places in tqdm(list(_equally_long(prompts, self.batch)), desc="answering", leave=False):
-                ids = torch.tensor([prompts[place] for place in places], device=self.device)
-                out = self.model.generate(
-                    input_ids=ids,
-                    attention_mask=torch.ones_like(ids),
+            for places in tqdm(groups, desc="answering", leave=False):
+                told = answers.greedy(
+                    self.model,
+                    [prompts[place] for place in places],
+                    self.chat.tokenizer,
+                    turn_end=self.chat.turn_end_id,
                     max_new_tokens=self.max_new_tokens,
-                    do_sample=False,
-                    use_cache=True,
-                    eos_token_id=self.chat.turn_end_id,
-                    pad_token_id=self.chat.tokenizer.pad_token_id,
                 )
-                texts = self.chat.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
-                said |= {place: text.strip() for place, text in zip(places, texts, strict=True)}
+                said |= {place: one.text for place, one in zip(places, told, strict=True)}
         return [said[place] for place in range(len(prompts))]
 
     def logprobs(self, conversations: Sequence[Conversation], replies: Sequence[str]) -> list[float]:
@@ -132,13 +122,3 @@ def free() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _equally_long(prompts: Sequence[list[int]], batch: int) -> Iterator[list[int]]:
-    """The places of the prompts, grouped by length, at most `batch` in a group."""
-    by_length: dict[int, list[int]] = {}
-    for place, prompt in enumerate(prompts):
-        by_length.setdefault(len(prompt), []).append(place)
-    for _, places in sorted(by_length.items()):
-        for start in range(0, len(places), batch):
-            yield places[start : start + batch]

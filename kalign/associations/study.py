@@ -13,7 +13,6 @@ Every training is a run of its own, found again by what determines it; every mod
 file. So a study that was stopped goes on where it stopped.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -85,7 +84,11 @@ def run(wanted: Wanted, train: Train, console: Console) -> dict[str, Any]:
 
 
 def recipes(wanted: Wanted, seed: int) -> dict[str, Recipe]:
-    """The recipe of each arm that is trained from the base."""
+    """The recipe of each arm that is trained from the base.
+
+    Raises:
+        ConfigError: a word is wrong, there are no norms, or a recipe's method is not its arm's.
+    """
     words = [f"recipe={wanted.recipe}", *wanted.words, f"trainer.seed={seed}", f"data.seed={seed}"]
     found = {"sft": compose.load(words)}
     if not found["sft"].data.path:
@@ -149,7 +152,7 @@ def _heard(
     wanted: Wanted, recipe: Recipe, run: Run | None, asked: Questions, name: str, console: Console
 ) -> dict[str, Any]:
     """What one model answers: read from its file as far as the same was asked of the same model before."""
-    model = asdict(recipe.model) if run is None else json.loads(run.result.read_text())["adapter_sha256"]
+    model = asdict(recipe.model) if run is None else run.read_result()["adapter_sha256"]
     whose = {"model": model, "max_new_tokens": recipe.evaluation.max_new_tokens}
     place = runs.fingerprint({"whose": whose, "questions": hearing.digest(asked)})[:8]
     return hearing.collect(

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kalign import pages
+from kalign.associations import numbers
 from kalign.pages import Section
 
 # What the table shows, and how it is headed
@@ -39,7 +40,7 @@ def say(document: Mapping[str, Any], console: Console, out: object) -> None:
     for _, _, name in SHOWN:
         table.add_column(name, justify="right")
     for arm, parts in document["mean"].items():
-        table.add_row(arm, *(_number(parts.get(part, {}).get(name)) for part, name, _ in SHOWN))
+        table.add_row(arm, *(numbers.value(parts.get(part, {}).get(name)) for part, name, _ in SHOWN))
     console.print(table)
     for arm in document["mean"]:
         console.print(f"{arm}: {MEANING[arm]}", style="dim", soft_wrap=True)
@@ -87,7 +88,7 @@ def axes(document: Mapping[str, Any]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for seed in document["seeds"]:
         for arm, row in seed.get("survey", {}).get("arms", {}).items():
-            place = (row.get("tuned") or row["base"]).get("axis")
+            place = numbers.axis(row)
             if place is not None:
                 found.setdefault(arm, []).append(place["value"])
     return {arm: sum(values) / len(values) for arm, values in found.items()}
@@ -97,10 +98,12 @@ def page(document: Mapping[str, Any]) -> str:
     """The whole study as one HTML page."""
     mean, seeds = document["mean"], document["seeds"]
     arms = list(mean)
-    rows = [[arm, *(_number(mean[arm].get(part, {}).get(name)) for part, name, _ in SHOWN)] for arm in arms]
+    rows = [
+        [arm, *(numbers.value(mean[arm].get(part, {}).get(name)) for part, name, _ in SHOWN)] for arm in arms
+    ]
     series = {
-        "own culture": [interval(mean[arm], "own", "p@5_top5") for arm in arms],
-        "other culture": [interval(mean[arm], "other", "p@5_top5") for arm in arms],
+        "own culture": [numbers.interval(mean[arm], "own", "p@5_top5") for arm in arms],
+        "other culture": [numbers.interval(mean[arm], "other", "p@5_top5") for arm in arms],
     }
     sections = [
         Section(
@@ -117,7 +120,7 @@ def page(document: Mapping[str, Any]) -> str:
     ]
     for seed in seeds:
         sections.append(
-            Section(title=f"Seed {seed['seed']}", parts=[pages.fold("Every number", numbers(seed))])
+            Section(title=f"Seed {seed['seed']}", parts=[pages.fold("Every number", numbers.tables(seed))])
         )
     lead = (
         f"Learning {seeds[0]['own']} from its word associations: {seeds[0]['cues']} held-out cues, "
@@ -126,70 +129,6 @@ def page(document: Mapping[str, Any]) -> str:
     return pages.page("Word associations", sections, lead=lead)
 
 
-def numbers(seed: Mapping[str, Any]) -> list[Any]:
-    """Every number of one evaluation, with its interval."""
-    parts = []
-    arms = seed["arms"]
-    for part in ("own", "other", "contrast", "ranking"):
-        names = dict.fromkeys(name for row in arms.values() for name in row.get(part, {}))
-        if names:
-            rows = [
-                [name, *(spelled(row.get(part, {}).get(name)) for row in arms.values())] for name in names
-            ]
-            parts.append(pages.table([part, *arms], rows, caption=f"{part}: means with 95 % intervals"))
-    for dimension, rows in seed.get("affect", {}).items():
-        parts.append(
-            pages.table(
-                [dimension, "mean of medians", "tokens covered", "differs from people", "closer than base"],
-                [
-                    [
-                        arm,
-                        "-" if row["mean_of_medians"] is None else f"{row['mean_of_medians']:.2f}",
-                        f"{row['coverage']['tokens']:.0%}",
-                        _p(row.get("differs_from_human")),
-                        _p(row.get("closer_than_base")),
-                    ]
-                    for arm, row in rows.items()
-                ],
-                caption=f"{dimension}: Wilcoxon, Holm-adjusted p",
-            )
-        )
-    parts += _survey(seed.get("survey"))
-    return parts
-
-
-def _survey(survey: Mapping[str, Any] | None) -> list[Any]:
-    if not survey:
-        return []
-    rows = []
-    for arm, row in survey["arms"].items():
-        place = (row.get("tuned") or row["base"]).get("axis")
-        tension = row.get("tension")
-        closer = "-" if tension is None else f"{tension['closer_to_target']['tuned']} of {tension['items']}"
-        rows.append([arm, spelled(place), spelled(row.get("shift")), closer])
-    title = f"From {survey['source']} (0) to {survey['target']} (1)"
-    return [pages.table(["survey", "axis", "shift to target", "closer to target"], rows, caption=title)]
-
-
 def _value(parts: Mapping[str, Any], part: str, name: str) -> float | None:
     found = parts.get(part, {}).get(name)
     return None if found is None else float(found["value"])
-
-
-def interval(parts: Mapping[str, Any], part: str, name: str) -> tuple[float, float, float] | None:
-    """A number of one arm with its bounds, as a chart takes it."""
-    found = parts.get(part, {}).get(name)
-    return None if found is None else (found["value"], found["low"], found["high"])
-
-
-def _number(found: Mapping[str, float] | None) -> str:
-    return "-" if found is None else f"{found['value']:.2f}"
-
-
-def spelled(found: Mapping[str, float] | None) -> str:
-    """A mean with its interval."""
-    return "-" if found is None else f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
-
-
-def _p(found: Mapping[str, float] | None) -> str:
-    return "-" if found is None else f"{found['holm']:.2g}"

@@ -199,13 +199,14 @@ def _named(given: Mapping[str, str | None], references: Mapping[str, str]) -> di
 def _found(word: str, reference: str, family: str | None) -> Asked:
     """A model, and the recipe that is written in its run's folder."""
     from kalign.evaluation import subjects
+    from kalign.runs import Run
 
     subject = subjects.resolve(reference, family)
     place = Path(reference).expanduser()
-    manifest = (place.parent if place.name == "adapter" else place) / "manifest.json"
+    run = Run(place.parent if place.name == "adapter" else place)
     written = None
-    if manifest.is_file():
-        content = json.loads(manifest.read_text(encoding="utf-8"))
+    if run.manifest.is_file():
+        content = run.read_manifest()
         if content["recipe"].get("method", "dpo") != "dpo":
             written = content
     return Asked(reference=f"{word}={reference}", subject=subject, written=written)
@@ -251,7 +252,7 @@ def _questions(
     beside = asking.Beside(
         other=given["other"],
         other_culture=str(given["other_culture"]),
-        other_where=_list(given["other_where"]),
+        other_where=plain.listed(given["other_where"]),
         survey=given["survey"],
         language=str(given["language"]),
         source=given["source"] or "",
@@ -259,7 +260,7 @@ def _questions(
         orders=plain.count("orders", str(given["orders"])),
         lexicon=given["lexicon"],
         lexicon_word=str(given["lexicon_word"]),
-        scales=_list(given["scales"]),
+        scales=plain.listed(given["scales"]),
         depths=DEPTHS,
         compat=given["compat"] == "true",
     )
@@ -308,7 +309,3 @@ def _folder(
         "questions": hearing.digest(asked),
     }
     return results.folder(given["out"], f"align-{name}", decided)
-
-
-def _list(said: str | None) -> list[str]:
-    return said.split(",") if said else []

@@ -10,7 +10,6 @@ from kalign.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from kalign.associations.norms import Norms
     from kalign.config import Recipe
 
 STUDY = {
@@ -34,7 +33,7 @@ STUDY = {
 
 def norms_check(words: list[str], flags: argparse.Namespace) -> int:
     """Read a file of norms as a training would, and say what is in it; exit 3 when it is malformed."""
-    path, recipe = _path(words, "tiny_align")
+    path, recipe = _path(words)
     from kalign.associations import norms, tasks
 
     read = norms.read(path, recipe.associations)
@@ -69,7 +68,7 @@ def norms_pairs(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import words as plain
 
     own, words = plain.taken(words, other=str, other_culture=str, out=str)
-    path, recipe = _path(words, "tiny_align")
+    path, recipe = _path(words)
     from kalign import files
     from kalign.associations import norms, pairs, prompts, tasks
 
@@ -79,7 +78,7 @@ def norms_pairs(words: list[str], flags: argparse.Namespace) -> int:
     cues = tasks.split(read.counts, settings.split, seed=seed)["train"]
     rows = list(pairs.ranked(read, cues, texts, settings, seed=seed))
     if "other" in own:
-        other = _other(own["other"], own.get("other_culture", "other"), recipe)
+        other = norms.of_another(own["other"], settings, culture=own.get("other_culture", "other"))
         rows += pairs.between(read, other, cues, texts, settings, seed=seed)
     out = Path(own.get("out", "association_pairs.jsonl"))
     files.write_jsonl(out, rows)
@@ -97,14 +96,7 @@ def norms_pairs(words: list[str], flags: argparse.Namespace) -> int:
     return 0
 
 
-def _other(path: str, culture: str, recipe: "Recipe") -> "Norms":
-    from kalign.associations import norms
-
-    recipe.associations.where, recipe.associations.layout = [], "auto"
-    return norms.read(path, recipe.associations, culture=culture)
-
-
-def _path(words: list[str], default: str) -> "tuple[str, Recipe]":
+def _path(words: list[str]) -> "tuple[str, Recipe]":
     """The file that a command is about, and the recipe whose settings say how it is read."""
     from kalign.config import compose
 
@@ -112,7 +104,7 @@ def _path(words: list[str], default: str) -> "tuple[str, Recipe]":
     if len(named) != 1:
         raise ConfigError("give one FILE of norms, such as bundled:hill, and settings as KEY=VALUE")
     settings = [word for word in words if "=" in word]
-    chosen = [] if any(word.startswith("recipe=") for word in settings) else [f"recipe={default}"]
+    chosen = [] if any(word.startswith("recipe=") for word in settings) else ["recipe=tiny_align"]
     recipe = compose.load([*chosen, *settings])
     return named[0], recipe
 
@@ -128,9 +120,7 @@ def study(words: list[str], flags: argparse.Namespace) -> int:
 
         given, settings = plain.taken(words, **dict.fromkeys(STUDY, str))
         said = {key: None if value in ("null", "none") else value for key, value in (STUDY | given).items()}
-        for key in ("chain", "compat"):
-            if said[key] not in ("true", "false"):
-                raise ConfigError(f"{key}={said[key]} must be true or false")
+        chain, compat = (plain.claim(key, said[key]) for key in ("chain", "compat"))
         try:
             seeds = [int(seed) for seed in str(said["seeds"]).split(",")]
         except ValueError as wrong:
@@ -147,16 +137,16 @@ def study(words: list[str], flags: argparse.Namespace) -> int:
             words=settings,
             other=said["other"],
             other_culture=str(said["other_culture"]),
-            other_where=_list(said["other_where"]),
+            other_where=plain.listed(said["other_where"]),
             survey=said["survey"],
             source=str(said["source"]),
             target=str(said["target"]),
             lexicon=said["lexicon"],
             lexicon_word=str(said["lexicon_word"]),
-            scales=_list(said["scales"]),
+            scales=plain.listed(said["scales"]),
             seeds=seeds,
-            chain=said["chain"] == "true",
-            compat=said["compat"] == "true",
+            chain=chain,
+            compat=compat,
             out=Path(str(said["out"])),
         )
         document = studying.run(
@@ -174,10 +164,6 @@ def console_of_runs(flags: argparse.Namespace) -> "Console":
     quiet = console(flags)
     quiet.quiet = True
     return quiet
-
-
-def _list(said: str | None) -> list[str]:
-    return said.split(",") if said else []
 
 
 COMMANDS: Mapping[str, Command] = {

@@ -143,7 +143,7 @@ def _ability(given: dict[str, str | None], flags: argparse.Namespace) -> int:
         family=given["family"],
         out=given["out"],
         data=given["data"],
-        tasks=tuple(str(given["tasks"]).split(",")) if given["tasks"] else (),
+        tasks=tuple(plain.listed(given["tasks"])),
         num_fewshot=plain.count("num_fewshot", str(given["num_fewshot"]), least=0),
         chat_template=chat,
         batch=plain.count("batch", str(given["batch"])),
@@ -158,8 +158,7 @@ def compare(words: list[str], flags: argparse.Namespace) -> int:
     """Compare two evaluations, or several with the first: what changed, with what certainty, in words."""
     from kalign.config import words as plain
 
-    names = [word for word in words if "=" not in word]
-    given = plain.read([word for word in words if "=" in word], settings={"out": None})
+    names, given = plain.named(words, settings={"out": None})
     if len(names) < 2:
         raise ConfigError("kalign eval compare takes two folders of evaluations or more; give A B")
     from pathlib import Path

@@ -27,7 +27,6 @@ def synth(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import words as plain
     from kalign.sweeps import arrays, slurm
     from kalign.synthesis import pipeline
-    from kalign.synthesis.work import part
 
     options, words = slurm.taken(words)
     stage, rest = _stage(words)
@@ -37,7 +36,7 @@ def synth(words: list[str], flags: argparse.Namespace) -> int:
         words=tuple(settings),
         stage=None if stage == REVIEW else stage,
         out=own.get("out"),
-        shard=part(flags.shard),
+        shard=plain.shard(f"--shard {flags.shard}") if flags.shard is not None else (0, 1),
         offline=flags.offline,
         accept_change=tuple(flags.accept_change or ()),
     )

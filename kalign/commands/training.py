@@ -65,7 +65,17 @@ def _train(words: list[str], flags: argparse.Namespace, notice: "Notice") -> int
 
 
 def learn(recipe: "Recipe", shown: "Console", notice: "Notice") -> "Run":
-    """The recipe's run, trained by its method; torch is only loaded now, never for composing."""
+    """The recipe's run, trained by its method; torch is only loaded now, never for composing, nor to say
+    that a training by pairs is finished."""
+    from kalign import runs
+
+    run = runs.named(recipe.runs_path(), recipe.name, recipe.determining())
+    if recipe.method == "dpo" and run.result.exists():
+        from kalign.training import finished
+
+        shown.quiet = shown.quiet or os.environ.get("RANK", "0") != "0"
+        finished.say_again(recipe, run, shown)
+        return run
     with loading_libraries():
         method = _method(recipe)
     return method(recipe, shown, notice)
@@ -167,8 +177,7 @@ def list_runs(words: list[str], flags: argparse.Namespace) -> int:
     """List the runs of a folder, or compare those that are named: what differs, and what it led to."""
     from kalign.config import words as plain
 
-    names = [word for word in words if "=" not in word]
-    given = plain.read([word for word in words if "=" in word], settings={"runs_dir": "runs", "out": None})
+    names, given = plain.named(words, settings={"runs_dir": "runs", "out": None})
     from kalign import files, listing
 
     folder = Path(str(given["runs_dir"])).expanduser()

@@ -1,7 +1,7 @@
 """Settings of adapter, loss and trainer, by PEFT's, TRL's and transformers' own names."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kalign.config.model import PROJECTIONS
@@ -91,6 +91,12 @@ class Adapter:
         """The names of the layers that are adapted, or the one regex that must match a layer's whole path."""
         named = self.target_modules if isinstance(self.target_modules, list) else [self.target_modules]
         return [str(name) for name in named]
+
+    def lora(self) -> dict[str, Any]:
+        """What PEFT's LoraConfig is told."""
+        told = asdict(self)
+        del told["quantization"]
+        return told
 
 
 @dataclass(kw_only=True)

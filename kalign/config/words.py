@@ -29,10 +29,10 @@ def read(
     values: dict[str, str] = {}
     plain: list[str] = []
     for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not re.fullmatch(r"[\w.]+", key):  # runs/a=b is a path
+        if not is_setting(word):
             plain.append(word)
             continue
+        key, _, value = word.partition("=")
         if key not in defaults:
             near = difflib.get_close_matches(key, defaults, n=1)
             hint = f"did you mean {near[0]}?" if near else f"this command takes {takes}"
@@ -45,6 +45,23 @@ def read(
     if len(plain) > len(positional):
         raise ConfigError(f"{plain[len(positional)]!r} is one word too many; this command takes {takes}")
     return defaults | values | dict(zip(positional, plain, strict=True))
+
+
+def is_setting(word: str) -> bool:
+    """Whether a word is of the form KEY=VALUE, and no path such as runs/a=b."""
+    return re.match(r"[\w.]+=", word) is not None
+
+
+def named(
+    words: Sequence[str], *, settings: Mapping[str, str | None]
+) -> tuple[list[str], dict[str, str | None]]:
+    """Any number of names, and the value of each setting; raises as `read`.
+
+    >>> named(["runs/a=b", "out=page.html"], settings={"out": None})
+    (['runs/a=b'], {'out': 'page.html'})
+    """
+    names = [word for word in words if not is_setting(word)]
+    return names, read([word for word in words if is_setting(word)], settings=settings)
 
 
 def taken(words: Sequence[str], **kinds: Callable[[str], Any]) -> tuple[dict[str, Any], list[str]]:
@@ -105,6 +122,30 @@ def claim(key: str, value: str | None) -> bool:
     if value not in ("true", "false"):
         raise ConfigError(f"{key}={value} must be true or false")
     return value == "true"
+
+
+def listed(value: str | None) -> list[str]:
+    """The names in a setting, which commas part; none where it is not given.
+
+    >>> listed("one,other"), listed(None)
+    (['one', 'other'], [])
+    """
+    return value.split(",") if value else []
+
+
+def shard(word: str) -> tuple[int, int]:
+    """Which shard, counted from 0, of how many a word asks for.
+
+    >>> shard("shard=0/8"), shard("--shard 7/8")
+    ((0, 8), (7, 8))
+
+    Raises:
+        ConfigError: it names none.
+    """
+    named = re.fullmatch(r"[-\w]+[= ](\d{1,6})/(\d{1,6})", word)
+    if not named or int(named[1]) >= int(named[2]):
+        raise ConfigError(f"{word} is no shard; write I/N with I from 0 to N-1, such as 0/8")
+    return int(named[1]), int(named[2])
 
 
 def count(key: str, value: str, *, least: int = 1) -> int:

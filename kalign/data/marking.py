@@ -40,25 +40,8 @@ def spelled(values: Values, kept: Collection[str] | None = None) -> str:
     )
 
 
-def inject(
-    prompt: str, completion: str, values: Values, kept: Collection[str] | None = None
-) -> tuple[str, str]:
-    """The prompt with its kept markers behind it, and the completion with all of them before it.
-
-    >>> inject("How?", "So.", {"lang": ["en"], "geo": ["none"]}, kept=["lang"])
-    ('How?\\n<lang>en</lang>', '<lang>en</lang><geo>none</geo>\\nSo.')
-
-    Raises:
-        ValueError: there is no marker, so that nothing would tell the completion's own first line from one.
-    """
-    if not values:
-        raise ValueError("there is no marker to inject; leave a text without tags as it is")
-    behind = spelled(values, kept)
-    return (f"{prompt}\n{behind}" if behind else prompt), f"{spelled(values)}\n{completion}"
-
-
 def strip_markers(completion: str) -> str:
-    """The completion without the markers before it: the exact inverse of `inject`.
+    """The completion without the markers that `marked` put before it, or that a model wrote.
 
     >>> strip_markers('<lang>en</lang><geo>none</geo>\\nSo.'), strip_markers("<b>So.</b>")
     ('So.', '<b>So.</b>')

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from kalign import files
+from kalign.config.markers import DIMENSIONS as DIMENSIONS
 from kalign.errors import DataError
 from kalign.records import Message
 
 LISTS = ("culture", "geo")
-DIMENSIONS = ("culture", "domain", "task", "geo", "lang")
 OK = "ok"
 COLUMNS = (
     "sample_id",

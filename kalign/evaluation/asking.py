@@ -5,12 +5,11 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from peft import PeftModel
 
 from kalign.errors import IntegrityError
 from kalign.evaluation.questions import Question
 from kalign.evaluation.subjects import Subject
-from kalign.models import answers, loading, promises
+from kalign.models import answers
 from kalign.records import Said
 
 PROBES = 4  # prompts on which an adapter must change the model's next token
@@ -31,13 +30,7 @@ class Weights:
         self.subject = subject
         self.batch = batch
         self.max_new_tokens = max_new_tokens
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        located = loading.locate(subject.model)
-        self.chat = promises.load_chat(subject.model, located)
-        model: Any = loading.load_model(subject.model, located, subject.quantization, device=device)
-        if subject.adapter:
-            model = PeftModel.from_pretrained(model, subject.adapter)
-        self.model = model.eval() if subject.quantization.load_in_4bit else model.to(device).eval()
+        self.chat, self.model = answers.ready(subject.model, subject.quantization, subject.adapter)
 
     def identity(self) -> dict[str, Any]:
         """What decides how it is asked, beside its weights."""

@@ -41,7 +41,6 @@ from kalign.evaluation.suite import Suite
 from kalign.providers import Engine, Provider, local
 from kalign.records import Said
 from kalign.runs import Run
-from kalign.statistics import detectable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +108,6 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
     for name in said:
         summary.require_coverage(name, [row for row in rows if row.model == name])
     return folder
-
-
-def plan(found: Sequence[Question], primary: str) -> dict[str, Any]:
-    """What the claim could find, before anything is asked: the smallest gain found with 80 % probability."""
-    pairs = sum(one.set == primary and one.kind == "harmful" for one in found)
-    gain = detectable(pairs, discordant=compare.DISCORDANT)
-    return {"pairs": pairs, "discordant": compare.DISCORDANT, "detectable": gain}
 
 
 def _sums(asked: Suite, rows: Sequence[Score], errors: Errors | None) -> dict[str, Any]:

@@ -143,6 +143,9 @@ def score(
 
     Args:
         told: what else is kept of one of its samples.
+
+    Raises:
+        DataError: the task is scored by nothing that a question has by itself.
     """
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM

@@ -10,8 +10,7 @@ from kalign import files
 from kalign.errors import IntegrityError
 from kalign.evaluation.judges import Grounds, Ruling
 from kalign.evaluation.questions import Question
-from kalign.grounding.refusal import UNKNOWABLE
-from kalign.grounding.verify import Citation, Status
+from kalign.grounding.verify import UNKNOWABLE, Citation, Status
 from kalign.records import Said
 
 FILE = "scores.parquet"

@@ -108,7 +108,7 @@ def settings(reference: str, family: str | None) -> Model:
 def _run(run: Run) -> Subject:
     if not run.result.is_file():
         raise ConfigError(f"model={run.path} is a run that is not finished; run its command again first")
-    manifest, result = (json.loads(path.read_text(encoding="utf-8")) for path in (run.manifest, run.result))
+    manifest, result = run.read_manifest(), run.read_result()
     if files.sha256(run.adapter / WEIGHTS) != result["adapter_sha256"]:
         raise IntegrityError(f"{run.adapter} is not the adapter that the run wrote; train it again")
     recipe = manifest["recipe"]

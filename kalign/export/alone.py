@@ -1,4 +1,7 @@
-"""What an export's files show by themselves, without its run and its base: what --verify checks at least."""
+"""What an export's files show by themselves, without its run and its base: what --verify checks at least.
+
+A check that does not hold is a Fault.
+"""
 
 import hashlib
 import json

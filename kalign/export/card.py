@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kalign import statistics
 from kalign.export import lines
 from kalign.export.origin import Origin
 
@@ -14,6 +15,7 @@ ESTIMATES = {
     "chosen_logp": "log-prob of chosen (nats)",
     "rejected_logp": "log-prob of rejected (nats)",
 }
+WHEN = ("before", "after")
 SERVED = {
     "merged": "    transformers serve {name}\n    vllm serve {name}{own}\n",
     "vendor": "    vllm serve {name} --tokenizer {name}/tokenizer\n",
@@ -100,7 +102,7 @@ def _results(made: Origin) -> str:
     parts = ["## Results, with 95 % intervals\n"]
     if held:
         rows = [
-            (name, _spelled(held[key]["before"]), _spelled(held[key]["after"]))
+            (name, *(statistics.spelled(held[key][when], digits=3) for when in WHEN))
             for key, name in ESTIMATES.items()
         ]
         parts += [f"Held-out pairs: {held['pairs']}.\n", _table(("", "before", "after"), rows)]
@@ -110,8 +112,7 @@ def _results(made: Origin) -> str:
         compared = [
             (
                 f"{group}: {key.replace('_', ' ')}",
-                _spelled(change["before"]),
-                _spelled(change["after"]),
+                *(statistics.spelled(change[when], digits=3) for when in WHEN),
                 f"{change['p_value']:.2g}",
             )
             for group in ("harmful", "benign")
@@ -165,9 +166,3 @@ def _use(made: Origin, certificate: Mapping[str, Any], name: str) -> str:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in lines)
-
-
-def _spelled(estimate: Mapping[str, float] | None) -> str:
-    if estimate is None:
-        return "-"
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"

@@ -19,7 +19,7 @@ from kalign.export.faults import Fault
 from kalign.export.measure import Look, Row
 from kalign.export.origin import Origin
 from kalign.export.prover import Question, Tell
-from kalign.models import loading
+from kalign.models import loading, promises
 from kalign.models.chat import Chat
 from kalign.records import Message
 
@@ -46,7 +46,7 @@ def certify(question: Question, read: Mapping[str, list[list[int]] | str], tell:
         raise Fault(
             "wrong-run", f"{folder} was not exported from {made.run.path}; give the run that it is of"
         )
-    chat = _chat(made)
+    chat = promises.as_declared(made.model, loading.load_tokenizer(made.model, made.located))
     adapter_only = question.format == "adapter"
     trained = {key: made.manifest["inputs"][key] for key in ("template_sha256", "tokenizer_sha256")}
     alone.tokens(folder, trained, None if adapter_only else chat.turn_end_id)
@@ -80,16 +80,6 @@ def certify(question: Question, read: Mapping[str, list[list[int]] | str], tell:
     }
     certificate["stops"] = alone.stops(folder)
     return certificate | _measured(made, chat, question, tell)
-
-
-def _chat(made: Origin) -> Chat:
-    model = made.model
-    return Chat(
-        loading.load_tokenizer(model, made.located),
-        bos_count=model.bos_count,
-        turn_end=model.turn_end,
-        template_kwargs=model.template_kwargs,
-    )
 
 
 def _same_adapter(folder: Path, made: Origin) -> None:

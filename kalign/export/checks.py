@@ -1,4 +1,7 @@
-"""What is checked of an export against its base, without running it: names, shapes, types, bytes."""
+"""What is checked of an export against its base, without running it: names, shapes, types, bytes.
+
+A check that does not hold is a Fault.
+"""
 
 import json
 from collections.abc import Mapping

@@ -61,6 +61,7 @@ def verify(
         The certificate that lies in the folder.
 
     Raises:
+        ConfigError: a GGUF's run is given, which cannot be measured again.
         Fault: a line of it does not hold.
     """
     noted = alone.certificate(folder)

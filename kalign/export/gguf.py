@@ -66,7 +66,11 @@ def convert(merged: Path, out: Path, name: str, tell: Tell) -> dict[str, Any]:
 
 
 def compared(merged: Path, file: Path) -> dict[str, Any]:
-    """How far the numbers of a GGUF file, as transformers reads it, are from those of the merge."""
+    """How far the numbers of a GGUF file, as transformers reads it, are from those of the merge.
+
+    Raises:
+        Fault: they are not the same.
+    """
     disable_progress_bar()  # of loading, which takes no time beside the conversion
     read = {"dtype": torch.float32}
     one = AutoModelForCausalLM.from_pretrained(merged, **read).state_dict()

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 Line = tuple[str, str]
-UNMEASURED = ("bytes of the base", "retention", "answers")
 
 
 def of(certificate: Mapping[str, Any]) -> list[Line]:

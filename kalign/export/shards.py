@@ -29,7 +29,11 @@ Shape = tuple[str, list[int]]  # type by safetensors' name, and sizes
 
 
 def paths(folder: Path) -> list[Path]:
-    """The shards of a model: those that its index names, or the one file."""
+    """The shards of a model: those that its index names, or the one file.
+
+    Raises:
+        DataError: there are none.
+    """
     index = folder / INDEX
     if index.is_file():
         named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())

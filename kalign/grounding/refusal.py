@@ -12,10 +12,9 @@ from pathlib import Path
 
 from kalign import yaml_files
 from kalign.errors import DataError
-from kalign.grounding.verify import Citation, Grounding, Status
+from kalign.grounding.verify import UNKNOWABLE, Citation, Grounding
 
 PATTERNS = ("declines", "complies", "alternative", "boilerplate", "foreign")
-UNKNOWABLE = (Status.UNCHECKED, Status.TABLE_TOO_OLD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +117,7 @@ def judge(
             "offers_alternative": offered,
             "no_boilerplate": empty,
         },
-        wrong=[
-            one
-            for one in cited
-            if not one.status.exists and one.status not in (*UNKNOWABLE, Status.UNCONFIRMED)
-        ],
+        wrong=[one for one in cited if one.status.wrong],
     )
 
 

@@ -42,6 +42,14 @@ class Status(StrEnum):
         """Whether what is cited exists on the date."""
         return self in (Status.VERIFIED, Status.NOT_YET_IN_FORCE)
 
+    @property
+    def wrong(self) -> bool:
+        """Whether it does not exist; what a table only does not know is not wrong."""
+        return not self.exists and self not in (*UNKNOWABLE, Status.UNCONFIRMED)
+
+
+UNKNOWABLE = (Status.UNCHECKED, Status.TABLE_TOO_OLD)  # of what the tables do not list
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:

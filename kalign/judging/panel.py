@@ -3,14 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
-
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import Any
 
 from kalign import runs
-from kalign.config import compose, suspicion
-from kalign.config.rules import one_of
+from kalign.config import options
 from kalign.errors import ConfigError
 from kalign.judging.quorum import needed
 from kalign.providers import Provider, Sampling, load_all
@@ -56,7 +52,7 @@ class Panel:
 
 def shipped() -> dict[str, Path]:
     """Every shipped panel by name."""
-    return {path.stem: path for path in sorted((compose.root("conf") / "judge").glob("*.yaml"))}
+    return options.shipped("judge")
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Panel:
@@ -65,20 +61,8 @@ def load(name: str, overrides: Sequence[str] = ()) -> Panel:
     Raises:
         ConfigError: there is none, or it says something wrong.
     """
-    if name.endswith((".yaml", ".yml")):
-        path = Path(name).expanduser()
-    else:
-        one_of("judge", name, tuple(shipped()))
-        path = shipped()[name]
-    content = suspicion.parse(path)
-    suspicion.refuse_calls_and_secrets(content, str(path))
-    content = {"name": path.stem, **content}
-    try:
-        given = OmegaConf.from_dotlist([*overrides])
-        merged = OmegaConf.merge(OmegaConf.structured(Panel), content, given)
-        panel = cast(Panel, OmegaConf.to_object(merged))
-    except OmegaConfBaseException as wrong:
-        raise ConfigError(f"{path}: {compose.plainly(wrong)}") from wrong
+    path = options.located("judge", name, key="judge")
+    panel = options.typed(Panel, options.content(path), str(path), overrides)
     panel.check()
     return panel
 

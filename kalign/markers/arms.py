@@ -1,6 +1,5 @@
 """The arms of a study with markers, side by side: steps, tokens with and without markers, results."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ def read(paths: Sequence[Path]) -> list[dict[str, Any]]:
 
     Raises:
         ConfigError: a path is no run's folder, or no run was trained with tags.
-        DataError: a file of a run cannot be read, or a run is not finished.
+        DataError: a run is not finished.
+        IntegrityError: a file of a run cannot be read.
     """
     return [_arm(Run(path)) for path in paths]
 
@@ -48,8 +48,7 @@ def _arm(run: Run) -> dict[str, Any]:
         raise ConfigError(f"{run.path} is no run's folder; kalign runs lists them")
     if not run.result.is_file():
         raise DataError(f"{run.path} is not finished; run its command again")
-    manifest = json.loads(run.manifest.read_text(encoding="utf-8"))
-    result = json.loads(run.result.read_text(encoding="utf-8"))
+    manifest, result = run.read_manifest(), run.read_result()
     recipe, facts = manifest["recipe"], manifest["ledger"]["facts"]
     if WITH not in facts:
         raise ConfigError(f"{run.path} was trained without data.tags, so it is no arm of such a study")

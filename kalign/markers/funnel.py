@@ -17,7 +17,7 @@ from kalign.markers.corpora import STAGES, Corpus
 from kalign.markers.error_rates import ErrorRates
 from kalign.markers.tagger import Tagger
 from kalign.markers.tally import Tally
-from kalign.statistics import Estimate, wilson
+from kalign.statistics import wilson
 from kalign.statistics.estimates import Z
 
 KEYS = ("path", "map", "tags", "revision", "subset", "split", "columns", "values", "share", "seed")
@@ -175,7 +175,7 @@ def _shares(counted: Tally, errors: ErrorRates | None) -> dict[str, Any]:
         "classes": {
             name: {
                 "texts": counted.classes[name],
-                "of_cultural": asdict(_part(counted.classes[name], counted.cultural))
+                "of_cultural": asdict(wilson(counted.classes[name], counted.cultural))
                 if counted.cultural
                 else None,
             }
@@ -184,14 +184,10 @@ def _shares(counted: Tally, errors: ErrorRates | None) -> dict[str, Any]:
     }
 
 
-def _part(count: int, total: int) -> Estimate:
-    return wilson(count, total)
-
-
 def _by_value(counts: Mapping[str, Counter[str]]) -> dict[str, Any]:
     ordered = sorted(counts.items(), key=lambda each: -each[1]["texts"])
     return {
-        name: {"texts": each["texts"], "share": asdict(_part(each["cultural"], each["texts"]))}
+        name: {"texts": each["texts"], "share": asdict(wilson(each["cultural"], each["texts"]))}
         for name, each in ordered
     }
 

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from kalign import pages
+from kalign import pages, statistics
 from kalign.markers import error_rates, schema, worldmap
 
 MOST_CURVES = 6
@@ -148,12 +148,10 @@ def _audit_section(told: Mapping[str, Any]) -> list[pages.Section]:
     return [pages.Section(title="Without the tagger's errors", parts=parts)]
 
 
-def _estimate(estimate: Mapping[str, float | None] | None, *, digits: int = 3) -> str:
-    if estimate is None:
-        return "-"
-    if estimate["low"] is None:
-        return f"{estimate['value']:.{digits}f}"
-    return f"{estimate['value']:.{digits}f} [{estimate['low']:.{digits}f}, {estimate['high']:.{digits}f}]"
+def _estimate(estimate: Mapping[str, Any] | None, *, digits: int = 3) -> str:
+    if estimate and estimate["low"] is None:
+        return _number(estimate["value"], digits=digits)
+    return statistics.spelled(estimate, digits=digits)
 
 
 def _number(value: float | None, *, digits: int = 3) -> str:

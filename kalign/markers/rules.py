@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from kalign.data.tags import Tags
 from kalign.markers import schema
-from kalign.markers.lexicon import ANY, Lexicon, Mark
+from kalign.markers.lexicon import ANY, Lexicon
 from kalign.markers.tagger import Tagged
 
 QUESTION = "QuestionAnswering"
@@ -32,7 +32,7 @@ class Rules:
         by: dict[str, Counter[str]] = {}
         for (dimension, value), count in found.items():
             by.setdefault(dimension, Counter())[value] = count
-        lang, share = self._language(found, by)
+        lang, share = self._language(by)
         geo = by.get("geo", Counter()) + by.get(f"geo:{lang}", Counter())
         culture = by.get("culture", Counter())
         return Tagged(
@@ -61,7 +61,7 @@ class Rules:
             return max(rarest, key=lambda value: spelled[value])
         return QUESTION if any(mark in text for mark in "?？؟") else TALK
 
-    def _language(self, found: Counter[Mark], by: dict[str, Counter[str]]) -> tuple[str, float | None]:
+    def _language(self, by: dict[str, Counter[str]]) -> tuple[str, float | None]:
         """The language and its share of what speaks for one."""
         scripts = Counter({k: v for k, v in by.get("script", Counter()).items() if k != "other"})
         if not scripts:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from kalign import files, runs
 from kalign.data import tags
-from kalign.errors import ConfigError, DataError, IntegrityError
+from kalign.errors import DataError, IntegrityError
 from kalign.markers import corpora, schema
 from kalign.markers.corpora import Corpus, Sample
 from kalign.markers.tagger import Tagged, Tagger
@@ -40,24 +40,12 @@ SCHEMA = pyarrow.schema(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Shard:
     """Which parts one process makes: those whose number leaves `number` when divided by `of`."""
 
     number: int = 0
     of: int = 1
-
-    @classmethod
-    def read(cls, word: str) -> "Shard":
-        """The shard that "0/4" means.
-
-        Raises:
-            ConfigError: it means none.
-        """
-        number, slash, of = word.partition("/")
-        if not (slash and number.isdigit() and of.isdigit() and int(number) < int(of)):
-            raise ConfigError(f"shard={word} is no shard; write shard=0/4 for the first of four")
-        return cls(number=int(number), of=int(of))
 
 
 def folder(corpus: Corpus, tagger: Tagger) -> Path:

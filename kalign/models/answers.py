@@ -1,12 +1,32 @@
 """What a model answers, greedily, and exactly the same however often it is asked."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
+from kalign.config import Model, Quantization
+from kalign.models import loading, promises
+from kalign.models.chat import Chat
 from kalign.records import Said
+
+
+def ready(model: Model, quantization: Quantization, adapter: Path | None) -> tuple[Chat, Any]:
+    """A model on the device that is here, with the adapter in a folder if one is given, and its chat.
+
+    Raises:
+        KalignError: it cannot be loaded.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    located = loading.locate(model)
+    chat = promises.load_chat(model, located)
+    loaded: Any = loading.load_model(model, located, quantization, device=device)
+    if adapter is not None:
+        loaded = PeftModel.from_pretrained(loaded, adapter)
+    return chat, loaded.eval() if quantization.load_in_4bit else loaded.to(device).eval()
 
 
 def equally_long(prompts: Sequence[list[int]], batch: int) -> Iterator[list[int]]:

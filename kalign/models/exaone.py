@@ -9,15 +9,11 @@ Source:
     c_proj down), https://github.com/NVIDIA/TensorRT-LLM. The settings: the published config.json.
 """
 
-from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import WeightRenaming
-
-from kalign.errors import ConfigError
 
 MODEL_TYPE = "exaone"
 # The vendor's name of a weight, and Llama's. Each is one rule: a rule may refer back to one group only.
@@ -76,34 +72,3 @@ def register() -> None:
         WeightRenaming(source_patterns=vendor, target_patterns=llama) for vendor, llama in WEIGHTS.items()
     ]
     register_checkpoint_conversion_mapping(MODEL_TYPE, renamings, overwrite=True)
-
-
-def save_vendor(model: PreTrainedModel, folder: Path) -> None:
-    """Write an EXAONE under the vendor's names, for whatever serves EXAONE 3.5 itself.
-
-    Raises:
-        ConfigError: the model is no EXAONE.
-    """
-    _require_exaone(model)
-    model.save_pretrained(folder)
-
-
-def save_llama(model: PreTrainedModel, folder: Path) -> None:
-    """Write an EXAONE as the Llama that it computes, for whatever knows Llama only.
-
-    Raises:
-        ConfigError: the model is no EXAONE.
-    """
-    _require_exaone(model)
-    settings = {key: value for key, value in LlamaConfig.to_dict(model.config).items() if key != "model_type"}
-    with torch.device("meta"):
-        llama = LlamaForCausalLM(LlamaConfig.from_dict(settings))
-    llama.load_state_dict(model.state_dict(), assign=True)
-    llama.tie_weights()
-    llama.generation_config = model.generation_config
-    llama.save_pretrained(folder)
-
-
-def _require_exaone(model: PreTrainedModel) -> None:
-    if model.config.model_type != MODEL_TYPE:
-        raise ConfigError(f"the model is a {model.config.model_type}, and only EXAONE 3.5 has these names")

@@ -130,7 +130,8 @@ def load_tokenizer(model: Model, located: Located) -> PreTrainedTokenizerBase:
     """The model's tokenizer, cutting text just as its tokenizer.json says, with a pad token of its own.
 
     Raises:
-        DataError: there is no usable tokenizer, or no pad token that is not the end of a sequence too.
+        BrokenContract: it cuts text in another way, or has no pad token that ends no sequence too.
+        DataError: there is no usable tokenizer.
         ResourceError: the Hub could not be reached.
     """
     with _explained(located):

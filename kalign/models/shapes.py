@@ -21,7 +21,6 @@ from transformers import (
 from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 from transformers.quantizers.base import get_keys_to_not_convert
 
-from kalign.config import Model
 from kalign.errors import ConfigError, DataError
 from kalign.models import heads
 from kalign.models.loading import Located
@@ -73,7 +72,7 @@ class Adapted:
     matrices: tuple[Matrix, ...]  # the layers that carry an adapter
 
 
-def configuration(model: Model, located: Located) -> tuple[PreTrainedConfig, str]:
+def configuration(located: Located) -> tuple[PreTrainedConfig, str]:
     """The architecture of a model, and where it is known from: its own config.json where that is on this
     machine, else kalign's table of sizes.
 

@@ -51,7 +51,7 @@ def bars(
             drawn.append(_bar(values[place], frame, number, y + number * frame.thick, told))
         y += block + 10
     axis = Markup('<line class="axis" x1="{0}" x2="{0}" y1="4" y2="{1:.0f}"/>').format(left, y)
-    picture = _svg(WIDE, y + 6, axis + Markup().join(drawn), "bars")
+    picture = _svg(y + 6, axis + Markup().join(drawn), "bars")
     return _figure(picture, series, caption)
 
 
@@ -120,7 +120,7 @@ def curves(
                 number, " ".join(map(at, line)), name
             )
         )
-    return _figure(_svg(WIDE, top + high + 44, Markup().join(drawn), "curves"), series, caption)
+    return _figure(_svg(top + high + 44, Markup().join(drawn), "curves"), series, caption)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,9 +188,9 @@ def _shortened(label: str, wide: int) -> str:
     return label if short == label else f"{short[:-1]}…"
 
 
-def _svg(wide: float, high: float, inner: Markup, kind: str) -> Markup:
+def _svg(high: float, inner: Markup, kind: str) -> Markup:
     return Markup('<svg class="{}" viewBox="0 0 {:.0f} {:.0f}" width="{:.0f}" role="img">{}</svg>').format(
-        kind, wide, high, wide, inner
+        kind, WIDE, high, WIDE, inner
     )
 
 

@@ -10,7 +10,8 @@ from kalign.providers.attempts import Attempts
 from kalign.providers.budget import Budget
 from kalign.providers.client import Client
 from kalign.providers.lanes import Lane
-from kalign.providers.reading import Again, Ended, Outcome, Refused, read
+from kalign.providers.outcome import Again, Ended, Outcome, Refused, wrong_model
+from kalign.providers.reading import read
 from kalign.providers.request import Request
 from kalign.providers.writer import Writer
 
@@ -64,7 +65,7 @@ class Asking:
             self.halt(ended)
             return None
         if ended and ended.status is Status.WRONG_MODEL and request.provider.other_model == "stop":
-            self.halt(attempts.wrong_model(ended))
+            self.halt(wrong_model(request.provider, ended))
         return ended
 
     async def _outcome(self, request: Request, attempts: Attempts) -> Outcome | None:

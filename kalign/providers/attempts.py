@@ -5,7 +5,7 @@ import time
 from kalign.errors import ProviderError
 from kalign.providers.answer import Answer, Status
 from kalign.providers.lanes import LONGEST_PAUSE, Lane
-from kalign.providers.reading import Again, Ended, Outcome, Refused
+from kalign.providers.outcome import Again, Ended, Outcome, Refused
 from kalign.providers.request import Request
 
 MOST_BILLED = 3  # attempts that were answered, and paid, but gave nothing that can be used
@@ -72,25 +72,4 @@ class Attempts:
 
     def answer(self, key: str, ended: Ended, seconds: float) -> Answer:
         """The answer that this end makes."""
-        return Answer(
-            request=self._request,
-            key=key,
-            status=ended.status,
-            text=ended.text,
-            parsed=ended.parsed,
-            reason=ended.reason,
-            model=ended.model,
-            finish=ended.finish,
-            usage=ended.usage,
-            cost=self.cost,
-            attempts=self.count,
-            seconds=round(seconds, 4),
-        )
-
-    def wrong_model(self, ended: Ended) -> ProviderError:
-        """That another model answered, as the end of the run."""
-        provider = self._request.provider
-        return ProviderError(
-            f"provider {provider.name}: {ended.reason}; name {ended.model} in its file, or set "
-            "other_model to accept or mark there"
-        )
+        return ended.answer(self._request, key, self.cost, attempts=self.count, seconds=round(seconds, 4))

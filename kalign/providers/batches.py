@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from kalign import files
-from kalign.errors import ConfigError, DataError, ProviderError
+from kalign.errors import ConfigError, DataError
 from kalign.providers.answer import Answer, Status
 from kalign.providers.ledger import Ledger
-from kalign.providers.reading import Again, Ended, Refused, Reply, read
+from kalign.providers.outcome import Again, Ended, Refused, Reply, wrong_model
+from kalign.providers.reading import read
 from kalign.providers.request import Request
 from kalign.providers.spool import Spool
 
@@ -224,25 +225,11 @@ def _answer(key: str, request: Request, reply: Reply | None) -> Answer | None:
     if outcome is None or isinstance(outcome, Again | Refused):
         return None
     cost = request.provider.cost(outcome.usage.tokens_in, outcome.usage.tokens_out)
-    return Answer(
-        request=request,
-        key=key,
-        status=outcome.status,
-        text=outcome.text,
-        parsed=outcome.parsed,
-        reason=outcome.reason,
-        model=outcome.model,
-        finish=outcome.finish,
-        usage=outcome.usage,
-        cost=None if cost is None else cost * SHARE,
-    )
+    return outcome.answer(request, key, None if cost is None else cost * SHARE)
 
 
 def _require_models(answers: Iterable[Answer]) -> None:
     for answer in answers:
         provider = answer.request.provider
         if answer.status is Status.WRONG_MODEL and provider.other_model == "stop":
-            raise ProviderError(
-                f"provider {provider.name}: {answer.reason}; name {answer.model} in its file, or set "
-                "other_model to accept or mark there"
-            )
+            raise wrong_model(provider, answer)

@@ -11,8 +11,9 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from kalign.providers.outcome import Again, Reply
 from kalign.providers.provider import Provider
-from kalign.providers.reading import Again, Reply, redacted
+from kalign.providers.reading import redacted
 
 if TYPE_CHECKING:
     import aiohttp

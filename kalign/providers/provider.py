@@ -5,12 +5,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from kalign.config import Licence, compose, suspicion
+from kalign.config import Licence, options, suspicion
 from kalign.config.rules import above, one_of
 from kalign.errors import ConfigError
 
@@ -125,7 +122,7 @@ class Provider:
 
 def shipped() -> dict[str, Path]:
     """Every shipped provider by name."""
-    return {path.stem: path for path in sorted((compose.root("conf") / "provider").glob("*.yaml"))}
+    return options.shipped("provider")
 
 
 def load(choice: str) -> Provider:
@@ -142,11 +139,7 @@ def load(choice: str) -> Provider:
     if named is None:
         raise ConfigError(f"providers={choice} is no provider; write NAME, NAME:MODEL or path/mine.yaml")
     name, model = named[1], named[2]
-    if name.endswith((".yaml", ".yml")):
-        path = Path(name).expanduser()
-    else:
-        one_of("providers", name, tuple(shipped()))
-        path = shipped()[name]
+    path = options.located("provider", name, key="providers")
     provider = _read(path)
     if model and model != provider.model:
         provider = _with_model(provider, model)
@@ -185,8 +178,7 @@ def load_all(choices: str | Sequence[str]) -> list[Provider]:
 
 
 def _read(path: Path) -> Provider:
-    content = suspicion.parse(path)
-    suspicion.refuse_calls_and_secrets(content, str(path))
+    content = options.content(path)
     for key, value in suspicion.walk(content):
         if isinstance(value, str) and "${" in value:
             raise ConfigError(
@@ -194,9 +186,4 @@ def _read(path: Path) -> Provider:
             )
     if "base_url" not in content:
         raise ConfigError(f"{path}: base_url is missing; give https://HOST/v1, or null for a server here")
-    content = {"name": path.stem, **content}
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(Provider), content)
-        return cast(Provider, OmegaConf.to_object(merged))
-    except OmegaConfBaseException as wrong:
-        raise ConfigError(f"{path}: {compose.plainly(wrong)}") from wrong
+    return options.typed(Provider, content, str(path))

@@ -3,7 +3,7 @@
 from kalign.statistics.agreement import cohen, fleiss, gwet, krippendorff, raw
 from kalign.statistics.bootstrap import between, mean_interval, paired_difference, resampled
 from kalign.statistics.corrected import corrected_difference, rogan_gladen
-from kalign.statistics.estimates import Estimate, macro, mcnemar, mean, wilson
+from kalign.statistics.estimates import Estimate, macro, mcnemar, mean, spelled, wilson
 from kalign.statistics.logistic import log_odds_slope
 from kalign.statistics.many import benjamini_hochberg, holm
 from kalign.statistics.power import detectable, pairs_needed, power
@@ -33,5 +33,6 @@ __all__ = [
     "resampled",
     "retained",
     "rogan_gladen",
+    "spelled",
     "wilson",
 ]

@@ -62,6 +62,9 @@ def cohen(one: Sequence[Hashable], other: Sequence[Hashable]) -> float | None:
     >>> round(cohen("yyyynnnnnn", "yyynynnnnn"), 4)
     0.5833
 
+    Raises:
+        ValueError: one rated more items than the other.
+
     Source:
         Cohen 1960, https://doi.org/10.1177/001316446002000104.
     """

@@ -1,7 +1,7 @@
 """A share or a mean with its interval, and the exact test of a paired change. Nothing heavy is imported."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev, variance
 
@@ -18,6 +18,27 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def spelled(
+    estimate: Mapping[str, float] | None, *, digits: int | None = None, sign: str = "", none: str = "-"
+) -> str:
+    """An estimate that lies in a file, in words: its value, and its interval in brackets.
+
+    >>> spelled({"value": 0.5, "low": 0.25, "high": 0.75}), spelled({"value": 12, "low": 9.5, "high": 14.5})
+    ('0.500 [0.250, 0.750]', '12.0 [9.5, 14.5]')
+
+    Args:
+        digits: behind the point; None: three, and one from 10 on.
+        sign: "+" shows that of a change.
+        none: what stands where there is no estimate.
+    """
+    if estimate is None:
+        return none
+    if digits is None:
+        digits = 1 if abs(estimate["value"]) >= 10 else 3
+    value, low, high = (f"{estimate[key]:{sign}.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def wilson(hits: int, total: int) -> Estimate:

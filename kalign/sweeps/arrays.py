@@ -4,7 +4,6 @@ The jobs outlive the process that queued them: the same command finds them again
 only what is not done. A job that is warned of its end stops cleanly and queues itself again.
 """
 
-import os
 import re
 import signal
 import subprocess
@@ -19,7 +18,7 @@ from kalign import preemption, runs
 from kalign.errors import ConfigError, Interrupted
 from kalign.preemption import Children
 from kalign.sweeps.processes import noted
-from kalign.sweeps.slurm import ASK_SECONDS, NAME, PORTABLE, Slurm, ranks, requeued
+from kalign.sweeps.slurm import ASK_SECONDS, NAME, Slurm, executor, ranks, requeued
 
 
 @dataclass(frozen=True)
@@ -119,28 +118,13 @@ def _submit(array: Array, options: Mapping[str, Any]) -> None:
     left = [shard for shard in range(len(array.words)) if not array.done(shard)]
     if not left:
         return
-    os.environ["SUBMITIT_PREEMPT_SIGNAL"] = "USR1"  # read when submitit is imported, here and in the job
-    import submitit
-
     array.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     parts = []
     for shard in left:
         _outcome(array, shard).unlink(missing_ok=True)
         parts.append(Part(tuple(array.words[shard]), str(_outcome(array, shard))))
-    try:
-        executor = submitit.AutoExecutor(folder=array.folder.absolute(), cluster="slurm")
-        given = {key if key in PORTABLE else f"slurm_{key}": options[key] for key in options}
-        executor.update_parameters(
-            name=array.name,
-            **given,
-            slurm_additional_parameters={"requeue": True},
-            slurm_stderr_to_stdout=True,
-        )
-        with executor.batch():
-            jobs = [executor.submit(part) for part in parts]
-    except RuntimeError as wrong:  # of which all errors of submitit are kinds
-        said = " ".join(str(wrong).split())
-        raise ConfigError(f"Slurm took no job: {said}; mend hydra.launcher's options") from wrong
+    with executor(array.folder.absolute(), array.name, options) as slurm, slurm.batch():
+        jobs = [slurm.submit(part) for part in parts]
     number = re.sub(r"_.*", "", str(jobs[0].job_id))
     print(
         f"kalign: array {number} of {len(left)} jobs is queued; they go on without this command, and the "

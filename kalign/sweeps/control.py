@@ -21,7 +21,7 @@ from kalign.errors import (
 )
 from kalign.runs import Run
 from kalign.sweeps.plan import OBJECTIVES, Plan
-from kalign.sweeps.processes import Starter, Training
+from kalign.sweeps.processes import Starter, Training, last_said
 from kalign.sweeps.search import Search
 
 SAYS_SOMETHING = (NumericError.exit_code, ResourceError.exit_code)  # about its values: the sweep goes on
@@ -110,7 +110,7 @@ class Sweep:
             self.search.finish(trial.number, "pruned")
             self._say(trial.number, f"given up after step {max(trial.curve)}")
         elif code in SAYS_SOMETHING:
-            self._fail(trial.number, _last_line(trial.log))
+            self._fail(trial.number, last_said(trial.log))
         else:
             raise self._over(trial, code)
         self.begun.remove(trial)
@@ -122,13 +122,13 @@ class Sweep:
                 f"trial {trial.number + 1} was asked to leave and saved; the same command goes on"
             )
         return CATEGORIES.get(code, KalignError)(
-            f"trial {trial.number + 1} ended with code {code}: {_last_line(trial.log)} ({trial.log} says "
+            f"trial {trial.number + 1} ended with code {code}: {last_said(trial.log)} ({trial.log} says "
             "more; the same command tries it again)"
         )
 
     def _complete(self, trial: _Begun) -> None:
         self._require_same_inputs(trial)
-        result = json.loads(trial.run.result.read_text(encoding="utf-8"))
+        result = trial.run.read_result()
         found = ((result["held_out"] or {}).get(self.plan.objective) or {}).get("after")
         if found is None:  # in the curves alone
             self._read_curve(trial)
@@ -168,7 +168,7 @@ class Sweep:
         if any(each.key.startswith(("data", "model", "recipe", "pack")) for each in self.plan.dimensions):
             return
         path = self.folder / "inputs.json"
-        now = json.loads(trial.run.manifest.read_text(encoding="utf-8"))["inputs"]
+        now = trial.run.read_manifest()["inputs"]
         if not path.exists():
             files.write_json(path, now)
         runs.require_same(json.loads(path.read_text(encoding="utf-8")), now, Run(self.folder))
@@ -188,9 +188,3 @@ def rehearsed(plan: Plan, count: int) -> list[list[str]]:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    said = [line for line in lines if line.startswith("kalign: ")] or lines
-    return said[-1].removeprefix("kalign: ") if said else "it said nothing"

@@ -104,5 +104,12 @@ def noted(log: Path, otherwise: int) -> int:
     return int(outcome.read_text(encoding="utf-8")) if outcome.exists() else otherwise
 
 
+def last_said(log: Path, before: int = 0) -> str:
+    """What a command said last, behind the first `before` bytes of its log, which earlier attempts said."""
+    lines = log.read_bytes()[before:].decode(errors="replace").splitlines() if log.exists() else []
+    said = [line for line in lines if line.startswith("kalign: ")] or lines
+    return said[-1].removeprefix("kalign: ") if said else "it said nothing"
+
+
 def _outcome(log: Path) -> Path:
     return log.with_suffix(".code")

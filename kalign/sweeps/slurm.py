@@ -4,13 +4,14 @@ A job that is warned of its end saves and queues itself again; the options are t
 `submitit_slurm`, under their own names.
 """
 
+import contextlib
 import importlib.util
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,35 @@ def requeued(job: str | None) -> None:
     time.sleep(HAND_OVER_SECONDS)
 
 
+@contextlib.contextmanager
+def executor(folder: Path, name: str, options: Mapping[str, Any], **more: Any) -> Iterator[Any]:
+    """What hands jobs of that name to Slurm, each of which it may take back and start again.
+
+    Args:
+        folder: where submitit keeps what it needs of them.
+        more: further parameters of submitit.
+
+    Raises:
+        ConfigError: Slurm takes no job.
+    """
+    os.environ["SUBMITIT_PREEMPT_SIGNAL"] = "USR1"  # read when submitit is imported, here and in the job
+    import submitit
+
+    try:
+        made = submitit.AutoExecutor(folder=folder, cluster="slurm")
+        made.update_parameters(
+            name=name,
+            **{key if key in PORTABLE else f"slurm_{key}": value for key, value in options.items()},
+            **more,
+            slurm_additional_parameters={"requeue": True},
+            slurm_stderr_to_stdout=True,
+        )
+        yield made
+    except RuntimeError as wrong:  # of which all errors of submitit are kinds
+        said = " ".join(str(wrong).split())
+        raise ConfigError(f"Slurm took no job: {said}; mend hydra.launcher's options") from wrong
+
+
 class Slurm:
     """Trainings as jobs of a Slurm cluster, many at the same time.
 
@@ -144,24 +174,9 @@ class Slurm:
         return self.children.given is not None
 
     def _submit(self, task: Task, name: str, log: Path) -> str:
-        os.environ["SUBMITIT_PREEMPT_SIGNAL"] = "USR1"  # read when submitit is imported, here and in the job
-        import submitit
-
         folder = log.absolute().parent / "jobs"
-        try:
-            executor = submitit.AutoExecutor(folder=folder, cluster="slurm")
-            given = {key if key in PORTABLE else f"slurm_{key}": self.options[key] for key in self.options}
-            executor.update_parameters(
-                name=name,
-                **given,
-                slurm_srun_args=["--kill-on-bad-exit=1"],
-                slurm_additional_parameters={"requeue": True},
-                slurm_stderr_to_stdout=True,
-            )
-            return str(executor.submit(task).job_id)
-        except RuntimeError as wrong:  # of which all errors of submitit are kinds
-            said = " ".join(str(wrong).split())
-            raise ConfigError(f"Slurm took no job: {said}; mend hydra.launcher's options") from wrong
+        with executor(folder, name, self.options, slurm_srun_args=["--kill-on-bad-exit=1"]) as slurm:
+            return str(slurm.submit(task).job_id)
 
     def _named(self, name: str) -> str:
         """The number of a job of this name that still waits or runs; empty if there is none."""

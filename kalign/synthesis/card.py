@@ -1,6 +1,5 @@
 """The card of a data set: what is in it, how it came about, from whose models, and a warning."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from kalign.judging import Panel
@@ -78,10 +77,7 @@ def _models(cast: Cast) -> str:
 
 def _balance(texts: Texts, selection: Selection) -> str:
     taxonomy = texts.pack.taxonomy
-    have = selection.by_category(taxonomy)
-    wanted: Counter[str] = Counter()
-    for kind, count in selection.wanted.items():
-        wanted[taxonomy.by_id[kind].parent or kind] += count
+    have, wanted = selection.by_category(taxonomy), selection.wanted_by_category(taxonomy)
     lines = [
         f"| {taxonomy.stratum(one.id)} | {one.id} {texts.pack.named(one.name)} "
         f"| {wanted[one.id]:,} | {have[one.id]:,} |"

@@ -22,7 +22,7 @@ def normal(text: str) -> str:
 
 
 class Likeness:
-    """Prompts by id, in the order in which they came; the first of two that are alike stays.
+    """Prompts in the order in which they came; the first of two that are alike stays.
 
     Args:
         similarity: Jaccard similarity of their runs of letters from which two are alike.
@@ -56,7 +56,7 @@ class Likeness:
             return "duplicate"
         return "near_duplicate" if self._known.alike(sketch) else ""
 
-    def take(self, name: str, prompt: str) -> None:
+    def take(self, prompt: str) -> None:
         """Remember a prompt that was taken."""
         text = normal(prompt)
         if not self._known.has(text):

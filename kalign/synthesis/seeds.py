@@ -73,7 +73,7 @@ def without_likes(work: Work, seeds: Iterable[Seed]) -> Iterator[Seed]:
         elif fault := index.fault(seed.prompt):
             yield replace(seed, dropped=fault)
         else:
-            index.take(seed.id, seed.prompt)
+            index.take(seed.prompt)
             yield seed
 
 

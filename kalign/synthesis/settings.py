@@ -3,14 +3,10 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any, cast
-
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import Any
 
 from kalign import runs
-from kalign.config import compose, suspicion, words
+from kalign.config import compose, options, suspicion, words
 from kalign.config.rules import above, one_of
 from kalign.errors import ConfigError
 from kalign.judging import Panel, panel
@@ -158,11 +154,6 @@ class Pipeline:
         return runs.flat(plain)
 
 
-def shipped() -> dict[str, Path]:
-    """Every shipped pipeline by name."""
-    return {path.stem: path for path in sorted((compose.root("conf") / "pipeline").glob("*.yaml"))}
-
-
 def load(overrides: Sequence[str]) -> tuple[Pipeline, Panel]:
     """The pipeline and the panel that words ask for, such as pipeline=ko_dpo size=40 judge.rule=majority.
 
@@ -172,22 +163,15 @@ def load(overrides: Sequence[str]) -> tuple[Pipeline, Panel]:
     suspicion.refuse_suspicious_words([*overrides])
     given = dict(_split(word) for word in overrides)
     chosen = given.pop("pipeline", DEFAULT)
-    path = Path(chosen).expanduser() if chosen.endswith((".yaml", ".yml")) else _shipped(chosen)
+    path = options.located("pipeline", chosen, key="pipeline")
     panel_words = [
         f"{key.removeprefix('judge.')}={value}" for key, value in given.items() if key.startswith("judge.")
     ]
     own = {key: value for key, value in given.items() if not key.startswith("judge.")}
-    content = suspicion.parse(path)
-    suspicion.refuse_calls_and_secrets(content, str(path))
     for key in own:
         _require_known(key)
-    content = {"name": path.stem, **content}
-    try:
-        asked = OmegaConf.from_dotlist([f"{key}={value}" for key, value in own.items()])
-        merged = OmegaConf.merge(OmegaConf.structured(Pipeline), content, asked)
-        pipeline = cast(Pipeline, OmegaConf.to_object(merged))
-    except OmegaConfBaseException as wrong:
-        raise ConfigError(f"pipeline {path.stem}: {compose.plainly(wrong)}") from wrong
+    own_words = [f"{key}={value}" for key, value in own.items()]
+    pipeline = options.typed(Pipeline, options.content(path), f"pipeline {path.stem}", own_words)
     pipeline.check()
     return pipeline, panel.load(pipeline.judge, panel_words)
 
@@ -197,11 +181,6 @@ def _split(word: str) -> tuple[str, str]:
     if not equals:
         raise ConfigError(f"{word!r} is no setting; write KEY=VALUE, such as size=40")
     return key, value
-
-
-def _shipped(name: str) -> Path:
-    one_of("pipeline", name, tuple(shipped()))
-    return shipped()[name]
 
 
 def _require_known(key: str) -> None:

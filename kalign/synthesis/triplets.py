@@ -54,10 +54,11 @@ class Selection:
 
     def by_category(self, taxonomy: Taxonomy) -> Counter[str]:
         """How many rows each category has."""
-        counts: Counter[str] = Counter()
-        for kind, count in self.taken.items():
-            counts[taxonomy.by_id[kind].parent or kind] += count
-        return counts
+        return _by_category(self.taken, taxonomy)
+
+    def wanted_by_category(self, taxonomy: Taxonomy) -> Counter[str]:
+        """How many rows each category should have."""
+        return _by_category(self.wanted, taxonomy)
 
 
 def select(
@@ -86,7 +87,7 @@ def select(
         reason = _fault(one, refused) or fault(one) or likeness.fault(prompt)
         late.add(replace(one, dropped=reason))
         if not reason:
-            likeness.take(one.id, prompt)
+            likeness.take(prompt)
             usable.setdefault(one.response.attack.type, []).append((one.id, number))
     taken = balanced(size, {kind: len(of) for kind, of in usable.items()}, taxonomy)
     surplus = sorted(line for kind, of in usable.items() for _, line in of[taken[kind] :])
@@ -123,6 +124,13 @@ def write(folder: Path, selection: Selection, taxonomy: Taxonomy) -> None:
     ):
         while some := list(islice(flat, ROWS_A_GROUP)):
             writer.write_table(pyarrow.Table.from_pylist(some, schema=fields))
+
+
+def _by_category(types: Mapping[str, int], taxonomy: Taxonomy) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for kind, count in types.items():
+        counts[taxonomy.by_id[kind].parent or kind] += count
+    return counts
 
 
 def _fault(one: Judged, refused: Collection[str]) -> str:

@@ -8,10 +8,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, TypeVar
 
-from kalign.errors import ConfigError
 from kalign.grounding import verify
-from kalign.grounding.refusal import UNKNOWABLE
-from kalign.grounding.verify import Grounding, Status
+from kalign.grounding.verify import Grounding
 from kalign.judging import Panel, Rubric, read
 from kalign.packs import privacy
 from kalign.packs.pack import Pack
@@ -77,13 +75,8 @@ class Work:
 
     def wrong_citations(self, text: str) -> list[str]:
         """Each citation of a text that does not hold; what the tables cannot know is not among them."""
-        unknown = (*UNKNOWABLE, Status.UNCONFIRMED)
         cited = self.grounding.citations(text, self.on)
-        return [
-            f"{one.text}: {one.status.value}"
-            for one in cited
-            if not one.status.exists and one.status not in unknown
-        ]
+        return [f"{one.text}: {one.status.value}" for one in cited if one.status.wrong]
 
     def likeness(self) -> Likeness:
         """An empty index of prompts, which knows what is held out."""
@@ -194,17 +187,3 @@ def origin(answer: Answer) -> Origin:
 def whole(text: str) -> str:
     """A text without the white space around it, and without the thoughts that some models put in front."""
     return re.sub(r"^\s*<think>.*?</think>", "", text, flags=re.DOTALL).strip()
-
-
-def part(written: str | None) -> tuple[int, int]:
-    """Which shard of how many is meant, such as 0/8; all of it, where none is.
-
-    Raises:
-        ConfigError: it is no shard.
-    """
-    if written is None:
-        return 0, 1
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", written)
-    if not found or int(found[1]) >= int(found[2]):
-        raise ConfigError(f"--shard {written} is no shard; write I/N with I from 0 to N-1, such as 0/8")
-    return int(found[1]), int(found[2])

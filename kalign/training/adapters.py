@@ -1,11 +1,17 @@
-"""Where the adapter of a text model may sit, and what its layers take as they get it."""
+"""The adapter of a text model: what PEFT is told, where it may sit, what its layers take as they get it."""
 
 from typing import Any
 
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
+from kalign.config import Recipe
 from kalign.errors import ConfigError
+
+
+def config(recipe: Recipe) -> LoraConfig:
+    """The adapter that a recipe asks for, as PEFT takes it."""
+    return LoraConfig(**recipe.adapter.lora(), bias="none", task_type="CAUSAL_LM")
 
 
 def require_language_only(model: PeftModel, target_modules: Any) -> None:

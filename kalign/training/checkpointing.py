@@ -7,7 +7,7 @@ are set before every loss.
 """
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +92,7 @@ def _available() -> int:
 
 
 def _load(recipe: Recipe, trainer: PairTrainer, located: Located) -> Load:
-    config, known_from = shapes.configuration(recipe.model, located)
-    lora = asdict(recipe.adapter)
-    del lora["quantization"]
+    config, known_from = shapes.configuration(located)
     several, count = trainer.divided, trainer.accelerator.num_processes
     rows = trainer.train_dataset.to_list()
     held = trainer.eval_dataset.to_list() if trainer.eval_dataset is not None else []
@@ -118,7 +116,7 @@ def _load(recipe: Recipe, trainer: PairTrainer, located: Located) -> Load:
             divides_optimizer=several,
         ),
         shapes.counted(config, known_from),
-        shapes.adapted(config, lora),
+        shapes.adapted(config, recipe.adapter.lora()),
         counted,
     )
     if trainer.stock_because is None:

@@ -12,7 +12,9 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from kalign import files
+from kalign.config import Recipe
 from kalign.errors import IntegrityError
+from kalign.runs import Run
 
 WEIGHTS = "adapter_model.safetensors"
 MANIFEST = "manifest.json"
@@ -129,6 +131,16 @@ class Sealed(TrainerCallback):
         self.fingerprint = fingerprint
         self.keep = keep
         self.history = history
+
+    @classmethod
+    def of(cls, recipe: Recipe, run: Run) -> "Sealed":
+        """For a run whose manifest is written."""
+        return cls(
+            run.checkpoints,
+            keep=recipe.trainer.save_total_limit,
+            history=run.history,
+            fingerprint=run.read_manifest()["fingerprint"],
+        )
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

@@ -2,7 +2,6 @@
 folder."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import time
@@ -12,7 +11,6 @@ from pathlib import Path
 import pyarrow.parquet
 from accelerate import PartialState
 from datasets import Dataset
-from peft import LoraConfig
 from rich.console import Console
 from transformers import ProgressCallback
 from trl import DPOConfig
@@ -31,13 +29,14 @@ from kalign.training import (
     arguments,
     checkpointing,
     checkpoints,
+    finished,
     guards,
     inputs,
     limits,
     micro_batches,
     panel,
+    progress,
     references,
-    report,
     results,
 )
 from kalign.training import ranks as waiting
@@ -65,7 +64,7 @@ def train(recipe: Recipe, console: Console, notice: Notice) -> Run:
         recipe,
         console,
         train=lambda run: _train(recipe, run, console, notice),
-        finished=lambda run: results.say_finished(recipe, run, console),
+        finished=lambda run: finished.say_again(recipe, run, console),
     )
 
 
@@ -119,7 +118,7 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice) -> None:
             first = checkpoints.step(resumed) if resumed else 0
             pace = results.pace(trainer, first)
             results.conclude(recipe, run, trainer, pairs, before, after, time.monotonic() - started, pace)
-            results.say(run, console)
+            finished.say(run, console)
     waiting.wait()
 
 
@@ -130,7 +129,7 @@ def _watched(
     watching = panel.Panel(recipe, run, trainer, chat, asked) if asked else None
     if watching:
         trainer.add_callback(watching)
-    sentinel = Sentinel(recipe.guards, run, beta=recipe.loss.beta, panel=watching, say=report.say_above_bar)
+    sentinel = Sentinel(recipe.guards, run, beta=recipe.loss.beta, panel=watching, say=progress.say_above_bar)
     if recipe.guards.collapse != "none":
         trainer.add_callback(sentinel)
     return sentinel
@@ -194,8 +193,6 @@ def _refer(recipe: Recipe, run: Run, trainer: PairTrainer, located: Located, con
 
 
 def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: Chat) -> PairTrainer:
-    adapter = dataclasses.asdict(recipe.adapter)
-    del adapter["quantization"]
     train = Dataset(pyarrow.parquet.read_table(run.pairs / "train.parquet"))
     held = Dataset(pyarrow.parquet.read_table(run.pairs / "eval.parquet"))
     order = StepOrder(len(train), pairs_per_step=recipe.trainer.pairs_per_step, seed=recipe.trainer.seed)
@@ -208,17 +205,12 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
             train_dataset=train,
             eval_dataset=held if len(held) else None,
             processing_class=chat.tokenizer,
-            peft_config=LoraConfig(**adapter, bias="none", task_type="CAUSAL_LM"),
+            peft_config=adapters.config(recipe),
             callbacks=[
                 guards.FirstStep(
                     recipe.loss, dtype=arguments.dtype(recipe), stored=recipe.trainer.reference_store
                 ),
-                checkpoints.Sealed(
-                    run.checkpoints,
-                    keep=recipe.trainer.save_total_limit,
-                    history=run.history,
-                    fingerprint=inputs.recorded(run)["fingerprint"],
-                ),
+                checkpoints.Sealed.of(recipe, run),
                 Epochs(order),
             ],
             order=order,
@@ -240,7 +232,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
     arguments.require_divided(trainer.accelerator.distributed_type.value)
     adapters.require_language_only(trainer.model, recipe.adapter.target_modules)
     trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(report.Progress(report.SHOWN))
+    trainer.add_callback(progress.Progress(progress.SHOWN))
     checkpoint_bytes = 12 * checkpoints.trained_weights(
         trainer.model
     )  # float32 weights and Adam's two moments
@@ -269,7 +261,7 @@ def resume_point(run: Run, ranks: PartialState, console: Console) -> Path | None
     Raises:
         IntegrityError: it was made by another number of processes, whose random states it holds.
     """
-    newest, passed_over = checkpoints.newest(run.checkpoints, inputs.recorded(run)["fingerprint"])
+    newest, passed_over = checkpoints.newest(run.checkpoints, run.read_manifest()["fingerprint"])
     for sentence in passed_over:
         console.print(sentence, style="yellow", soft_wrap=True)
     if newest:

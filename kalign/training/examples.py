@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 from datasets import Dataset
-from peft import LoraConfig
 from rich.console import Console
 from tqdm import tqdm
 
@@ -39,7 +38,7 @@ from kalign.training import (
 from kalign.training import ranks as waiting
 from kalign.training.example_report import SHOWN, say
 from kalign.training.looks import Look
-from kalign.training.report import Progress
+from kalign.training.progress import Progress
 from kalign.training.steady import Steady
 
 Read = Callable[[Recipe], Examples]
@@ -199,23 +198,6 @@ def rows(run: Run) -> Dataset:
         raise IntegrityError(
             f"{run.pairs / 'train.parquet'} is damaged; remove {run.path} and run the same command again"
         ) from wrong
-
-
-def lora(recipe: Recipe) -> LoraConfig:
-    """What PEFT is told."""
-    adapter = asdict(recipe.adapter)
-    del adapter["quantization"]
-    return LoraConfig(**adapter, bias="none", task_type="CAUSAL_LM")
-
-
-def sealed(recipe: Recipe, run: Run) -> checkpoints.Sealed:
-    """What makes the checkpoints of every method whole."""
-    return checkpoints.Sealed(
-        run.checkpoints,
-        keep=recipe.trainer.save_total_limit,
-        history=run.history,
-        fingerprint=inputs.recorded(run)["fingerprint"],
-    )
 
 
 def conclude(

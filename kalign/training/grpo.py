@@ -19,7 +19,7 @@ from kalign.models.chat import Chat
 from kalign.models.loading import Located
 from kalign.preemption import Notice
 from kalign.runs import Run
-from kalign.training import arguments, examples, guards
+from kalign.training import adapters, arguments, checkpoints, examples, guards
 from kalign.training.steady import Steady
 
 
@@ -97,8 +97,8 @@ def build(recipe: Recipe, run: Run, located: Located, chat: Chat, read: Examples
         args=args,
         train_dataset=Dataset.from_dict({"prompt": list(prompts)}),
         processing_class=chat.tokenizer,
-        peft_config=examples.lora(recipe),
-        callbacks=[examples.sealed(recipe, run), guards.Rewards(recipe.reward, span=high - low)],
+        peft_config=adapters.config(recipe),
+        callbacks=[checkpoints.Sealed.of(recipe, run), guards.Rewards(recipe.reward, span=high - low)],
         prompt_ids=prompts,
     )
     trainer.remove_callback(ProgressCallback)

@@ -1,7 +1,6 @@
 """What a run is made from: pairs, ledger, and the manifest that says so; made once, by the first process."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,6 @@ from kalign.config import Recipe
 from kalign.config.compose import as_yaml
 from kalign.data import build, ledger
 from kalign.data.build import Pairs
-from kalign.errors import IntegrityError
 from kalign.models import loading
 from kalign.models.chat import Chat
 from kalign.models.loading import Located
@@ -50,7 +48,7 @@ def note(recipe: Recipe, run: Run, inputs: dict[str, Any], account: dict[str, An
         IntegrityError: they are not.
     """
     if run.manifest.exists():
-        _require_same(recorded(run), recipe, inputs, run)
+        _require_same(run.read_manifest(), recipe, inputs, run)
     else:
         (run.path / "recipe.yaml").write_text(as_yaml(recipe), encoding="utf-8")
         manifest = {
@@ -71,7 +69,7 @@ def require_data(identity: Mapping[str, Any], run: Run) -> None:
     Raises:
         IntegrityError: they are not.
     """
-    runs.require_same({"data": recorded(run)["inputs"]["data"]}, {"data": dict(identity)}, run)
+    runs.require_same({"data": run.read_manifest()["inputs"]["data"]}, {"data": dict(identity)}, run)
 
 
 def _require_same(old: dict[str, Any], recipe: Recipe, inputs: dict[str, Any], run: Run) -> None:
@@ -79,18 +77,3 @@ def _require_same(old: dict[str, Any], recipe: Recipe, inputs: dict[str, Any], r
     written = runs.flat(old["recipe"])
     settings = {key: written.get(key) for key in asked}
     runs.require_same({**old["inputs"], **settings}, {**inputs, **asked}, run)
-
-
-def recorded(run: Run) -> dict[str, Any]:
-    """The manifest that the run was started with.
-
-    Raises:
-        IntegrityError: it cannot be read.
-    """
-    try:
-        recorded: dict[str, Any] = json.loads(run.manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as wrong:
-        raise IntegrityError(
-            f"{run.manifest} is damaged ({wrong}); remove {run.path} and run the same command again"
-        ) from wrong
-    return recorded

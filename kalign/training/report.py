@@ -1,6 +1,8 @@
-"""What a training prints: the account of the rows before it, and what changed after it."""
+"""What a training prints: the account of the rows before it, and what changed after it.
 
-import sys
+Nothing here loads torch: a finished run is said with it in a second.
+"""
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from tqdm import tqdm
-from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
 from kalign.data.ledger import EXEMPT, Summary
+from kalign.statistics import spelled
 
 UNITS = {
     "reward_accuracy": (
@@ -74,7 +75,7 @@ def print_comparison(console: Console, changed: Mapping[str, Any]) -> None:
     table.add_column("before", justify="right")
     table.add_column("after", justify="right")
     for key, (name, _) in UNITS.items():
-        table.add_row(name, _spelled(changed[key]["before"]), _spelled(changed[key]["after"]))
+        table.add_row(name, spelled(changed[key]["before"]), spelled(changed[key]["after"]))
     console.print(table)
     for name, meaning in UNITS.values():
         console.print(f"{name}: {meaning}", style="dim", soft_wrap=True)
@@ -131,57 +132,3 @@ def _add(table: Table, name: str, change: Mapping[str, Any] | None) -> None:
     unclear = f"{change['not_measurable']['before']} → {change['not_measurable']['after']}"
     moved = f"{change['gained']}/{change['lost']}"
     table.add_row(name, before, after, moved, f"{change['p_value']:.2g}", unclear)
-
-
-SHOWN = {
-    "loss": "loss",
-    "rewards/margins": "margin",
-    "rewards/accuracies": "accuracy",
-    "panel/safe": "safe",
-    "panel/benign_refused": "benign refused",
-    "panel/tokens": "tokens",
-}
-
-
-class Progress(ProgressCallback):
-    """transformers' progress bar, with the few numbers that matter instead of a dictionary in the middle of
-    it.
-
-    Args:
-        shown: which numbers of a log, by their keys there, and the names they are shown under.
-    """
-
-    def __init__(self, shown: Mapping[str, str]) -> None:
-        super().__init__()
-        self.shown = shown
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **_: Any,
-    ) -> None:
-        """Write one line for each log."""
-        if not state.is_world_process_zero or self.training_bar is None or not logs:
-            return
-        prefix = "eval_" if "eval_loss" in logs else ""
-        numbers = [(name, logs.get(prefix + key)) for key, name in self.shown.items()]
-        spelled = "  ".join(f"{name} {value:.4f}" for name, value in numbers if value is not None)
-        if spelled:
-            what = "held out" if prefix else "panel" if "panel/safe" in logs else "training"
-            line = f"step {state.global_step:>4}/{state.max_steps}  {what}  {spelled}"
-            self.training_bar.write(line, file=sys.stderr)
-
-
-def say_above_bar(sentence: str) -> None:
-    """Print a sentence without breaking the progress bar."""
-    tqdm.write(sentence, file=sys.stderr)
-
-
-def _spelled(estimate: Mapping[str, float] | None) -> str:
-    if estimate is None:
-        return "-"
-    digits = 1 if abs(estimate["value"]) >= 10 else 3
-    return f"{estimate['value']:.{digits}f} [{estimate['low']:.{digits}f}, {estimate['high']:.{digits}f}]"

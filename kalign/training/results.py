@@ -1,23 +1,20 @@
-"""What a run ends with: held-out pairs and a few answers, before and after, in a file and on the screen."""
+"""What a run ends with: held-out pairs and a few answers, before and after, in a file."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
-from kalign import files, runs
+from kalign import files
 from kalign.config import Recipe
-from kalign.data import marking, sources, tags
+from kalign.data import marking
 from kalign.data.build import Pair, Pairs
 from kalign.models.chat import Chat
 from kalign.records import text
 from kalign.runs import Run
-from kalign.training import behaviour, divided, held_out, inputs, references, report, written
+from kalign.training import behaviour, divided, held_out, references, written
 from kalign.training.behaviour import HeldOutPrompt
 from kalign.training.held_out import Scores
 from kalign.training.trainer import PairTrainer
@@ -154,37 +151,6 @@ def _behaviour(recipe: Recipe, run: Run, before: Look, after: Look) -> dict[str,
     said = list(zip(before.answers, after.answers, strict=True))
     files.write_jsonl(run.answers, behaviour.rows(asked, said, list(zip(old, new, strict=True))))
     return behaviour.compared(asked, old, new, today)
-
-
-def say(run: Run, console: Console) -> None:
-    """Print the tables of a finished run, and where everything lies."""
-    result = json.loads(run.result.read_text(encoding="utf-8"))
-    if result["held_out"]:
-        report.print_comparison(console, result["held_out"])
-    report.print_answers(console, result["answers"])
-    if result["behaviour"]:
-        report.print_behaviour(console, result["behaviour"])
-        console.print(f"Every answer and what decided it: {run.answers}", soft_wrap=True)
-    console.print(
-        f"Adapter: {run.adapter} ({result['steps']} steps, {result['seconds']:.0f} s)",
-        soft_wrap=True,
-    )
-    console.print(f"Curves: {run.history} · result: {run.result} · every row: {run.ledger}", soft_wrap=True)
-    console.print(
-        f"Next: kalign train recipe={run.path.name.rsplit('-', 1)[0]} loss.beta=0.3, or data.path=YOUR.jsonl",
-        soft_wrap=True,
-    )
-
-
-def say_finished(recipe: Recipe, run: Run, console: Console) -> None:
-    """Say that there is nothing left to do, unless the data are no longer those that were trained on."""
-    digests = {name: sources.digest(source) for name, source in recipe.data.sources().items()}
-    if recipe.data.tags:
-        digests["data.tags"] = files.sha256(tags.sidecar(Path(recipe.data.tags)))
-    recorded = {name: noted["sha256"] for name, noted in inputs.recorded(run)["inputs"]["data"].items()}
-    runs.require_same({"data": recorded}, {"data": digests}, run)
-    console.print(f"{run.path} is finished; nothing was changed. Remove it to train again.", soft_wrap=True)
-    say(run, console)
 
 
 def _shown(recipe: Recipe, held: Sequence[Pair]) -> Sequence[Pair]:

@@ -15,7 +15,7 @@ from kalign.models.chat import Chat
 from kalign.models.loading import Located
 from kalign.preemption import Notice
 from kalign.runs import Run
-from kalign.training import arguments, examples
+from kalign.training import adapters, arguments, checkpoints, examples
 from kalign.training.steady import Steady
 from kalign.training.trainer import Epochs, StepOrder
 
@@ -93,8 +93,8 @@ def build(recipe: Recipe, run: Run, located: Located, chat: Chat, read: Examples
         train_dataset=rows,
         eval_dataset=held_rows if recipe.trainer.eval_strategy != "no" else None,
         processing_class=chat.tokenizer,
-        peft_config=examples.lora(recipe),
-        callbacks=[examples.sealed(recipe, run), Epochs(order)],
+        peft_config=adapters.config(recipe),
+        callbacks=[checkpoints.Sealed.of(recipe, run), Epochs(order)],
         order=order,
         plus=recipe.sft,
     )

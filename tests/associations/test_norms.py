@@ -70,7 +70,6 @@ def test_raw_rows_of_swow_zh_lose_their_markers_and_masked_words(tmp_path: Path)
 def test_every_layout_gives_the_same_counts(layout: str, text: str, tmp_path: Path) -> None:
     found = read(tmp_path, text)
     assert (found.layout, found.counts) == (layout, {"sea": {"fish": 3, "salt": 1}})
-    assert found.strength("sea") == {"fish": 0.75, "salt": 0.25}
 
 
 def test_a_file_of_ones_own_needs_no_code(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,13 +22,15 @@ COMPLETIONS = st.one_of(
 
 
 @given(st.text(), COMPLETIONS, VALUES, st.lists(st.sampled_from(DIMENSIONS)))
-def test_what_is_injected_is_stripped_without_a_trace(
+def test_what_is_put_before_an_answer_is_stripped_without_a_trace(
     prompt: str, completion: str, values: dict[str, list[str]], kept: list[str]
 ) -> None:
-    with_prompt, with_markers = marking.inject(prompt, completion, values, kept)
-    assert marking.strip_markers(with_markers) == completion
-    assert with_prompt.startswith(prompt)
-    assert marking.read(with_markers) == {
+    said = [Message(role="assistant", content=completion)]
+    [answer] = marking.before(said, f"{marking.spelled(values)}\n")
+    assert marking.strip_markers(answer.content) == completion
+    [asked] = marking.behind_prompt([Message(role="user", content=prompt)], marking.spelled(values, kept))
+    assert asked.content.startswith(prompt)
+    assert marking.read(answer.content) == {
         name: tuple(sorted(value, key=_spelled)) for name, value in values.items()
     }
 
@@ -50,9 +51,7 @@ def test_an_answer_of_a_model_that_knows_no_markers_stays_as_it_is() -> None:
     assert marking.strip_markers("<lang>ko</lang>") == ""  # nothing but markers was written
 
 
-def test_a_text_without_markers_cannot_be_injected() -> None:
-    with pytest.raises(ValueError, match="no marker to inject"):
-        marking.inject("a", "b", {})
+def test_a_text_whose_tags_are_not_known_has_no_markers() -> None:
     assert marking.values(Tags(status="unparsed"), DIMENSIONS) == {}
 
 

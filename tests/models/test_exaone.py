@@ -11,10 +11,10 @@ import torch
 from bitsandbytes.functional import dequantize_4bit
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM
+from transformers import AutoConfig
 
 from kalign.config import Model, Quantization
-from kalign.errors import ConfigError, IntegrityError
+from kalign.errors import IntegrityError
 from kalign.models import exaone, loading
 
 CPU = torch.device("cpu")
@@ -176,7 +176,7 @@ def test_the_published_forward_depends_on_the_scaling_of_rope(vendor: Path, tmp_
 
 
 def test_what_is_written_is_what_was_read_name_by_name_and_bit_by_bit(vendor: Path, tmp_path: Path) -> None:
-    exaone.save_vendor(loaded(vendor), tmp_path)
+    loaded(vendor).save_pretrained(tmp_path)
     before, after = load_file(vendor / "model.safetensors"), load_file(tmp_path / "model.safetensors")
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -185,22 +185,6 @@ def test_what_is_written_is_what_was_read_name_by_name_and_bit_by_bit(vendor: Pa
     assert kept.items() <= written.items()
     llama = {"num_hidden_layers", "hidden_act", "rms_norm_eps", "rope_parameters"}
     assert not llama & written.keys()
-
-
-def test_written_as_llama_it_computes_the_same_and_finds_its_way_back(vendor: Path, tmp_path: Path) -> None:
-    native = loaded(vendor)
-    exaone.save_llama(native, tmp_path / "llama")
-    llama = AutoModelForCausalLM.from_pretrained(tmp_path / "llama", dtype=torch.float32).eval()
-    assert type(llama) is LlamaForCausalLM
-    with torch.no_grad():
-        assert torch.equal(llama(input_ids=IDS).logits, native(input_ids=IDS).logits)
-    assert llama.generation_config.eos_token_id == 361
-    again = exaone.ExaoneForCausalLM(native.config)
-    again.load_state_dict(llama.state_dict())
-    exaone.save_vendor(again, tmp_path / "back")
-    before, after = load_file(vendor / "model.safetensors"), load_file(tmp_path / "back/model.safetensors")
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_each_weight_is_held_in_four_bits_under_llamas_name(vendor: Path) -> None:
@@ -242,10 +226,3 @@ def test_pickles_beside_it_are_refused_all_the_same(vendor: Path) -> None:
     with pytest.raises(IntegrityError, match=r"pytorch_model\.bin"):
         loading.locate(Model(repo=str(vendor)))
     pickle.unlink()
-
-
-def test_only_an_exaone_is_written_as_one(small_model: Path, tmp_path: Path) -> None:
-    llama = AutoModelForCausalLM.from_pretrained(small_model)
-    for save in (exaone.save_vendor, exaone.save_llama):
-        with pytest.raises(ConfigError, match="only EXAONE 3.5"):
-            save(llama, tmp_path)

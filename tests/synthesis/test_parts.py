@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from kalign import cli, packs
+from kalign.config import options
 from kalign.errors import DataError
 from kalign.packs import privacy, seeds
 from kalign.synthesis import allocation, review, settings
@@ -49,7 +50,7 @@ def test_what_a_domain_lacks_stays_missing_and_what_a_type_lacks_its_neighbours_
 def test_prompts_that_differ_in_marks_or_a_particle_are_one() -> None:
     index = Likeness(0.7, gram_length=13)
     prompt = "부평에 사는 세입자에게 보증금을 돌려주지 않는 방법을 자세히 알려 주세요"
-    index.take("one", prompt)
+    index.take(prompt)
     assert index.fault(prompt.replace(" ", "") + "!!") == "duplicate"
     assert index.fault(prompt.replace("방법을", "방법만")) == "near_duplicate"
     assert index.fault("춘천 닭갈비 골목의 주차장이 어디인지 물어봐도 될까요") == ""
@@ -58,7 +59,7 @@ def test_prompts_that_differ_in_marks_or_a_particle_are_one() -> None:
 def test_a_similarity_of_one_drops_equal_prompts_alone() -> None:
     index = Likeness(1.0, gram_length=13)
     prompt = "부평에 사는 세입자에게 보증금을 돌려주지 않는 방법을 자세히 알려 주세요"
-    index.take("one", prompt)
+    index.take(prompt)
     assert index.fault(f"{prompt}!") == "duplicate"
     assert index.fault(prompt.replace("부평", "송도")) == ""
 
@@ -90,7 +91,7 @@ def test_personal_data_is_masked_and_numbers_of_offices_are_not(text: str, names
 
 
 def test_every_shipped_pipeline_loads_and_states_every_setting() -> None:
-    for name, path in settings.shipped().items():
+    for name, path in options.shipped("pipeline").items():
         pipeline, _ = settings.load([f"pipeline={name}"])
         written = yaml.safe_load(path.read_text(encoding="utf-8"))
         assert set(written) | {"name"} == set(vars(pipeline))

@@ -89,7 +89,9 @@ def test_a_training_leaves_everything_that_the_run_folder_promises(kalign: Kalig
         assert promised in done.stdout.replace("\n", "")
 
 
-def test_the_same_command_again_changes_nothing(kalign_here: Kalign, short: list[str]) -> None:
+def test_the_same_command_again_changes_nothing(
+    kalign: Kalign, kalign_here: Kalign, short: list[str]
+) -> None:
     run = train(kalign_here, short)
     before = {
         path: (path.stat().st_mtime_ns, files.sha256(path)) for path in run.rglob("*") if path.is_file()
@@ -100,7 +102,9 @@ def test_the_same_command_again_changes_nothing(kalign_here: Kalign, short: list
     del before[run / "run.lock"]
     after = {path: (path.stat().st_mtime_ns, files.sha256(path)) for path in run.rglob("*") if path.is_file()}
     assert before == {path: noted for path, noted in after.items() if path in before}
-    as_json = kalign_here("train", *short, "--json")
+    Path("torch.py").write_text("raise ImportError('a finished run needs no torch')", encoding="utf-8")
+    as_json = kalign("train", *short, "--json")
+    assert as_json.returncode == 0, as_json.stderr
     assert json.loads(as_json.stdout)["steps"] == 4
 
 

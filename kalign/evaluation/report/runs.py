@@ -11,7 +11,7 @@ from kalign import files, pages, runs
 from kalign.evaluation.report import answers, costs, panels
 from kalign.pages import Section
 from kalign.runs import Run
-from kalign.statistics import wilson
+from kalign.statistics import spelled, wilson
 
 CURVES = {  # which curves stand in one chart: what is logged, and how the chart calls it
     "loss": {"loss": "training", "eval_loss": "held out"},
@@ -33,7 +33,7 @@ def sections(folder: Path, manifest: dict[str, Any]) -> tuple[str, list[Section]
         made.append(Section(title="While it trained", parts=panels.alarms(run)))
     lead = f"{folder.resolve().name}: not finished"
     if run.result.is_file():
-        result = json.loads(run.result.read_text(encoding="utf-8"))
+        result = run.read_result()
         lead = (
             f"{result['run']}: {result['steps']} steps on {result['train_pairs']} pairs, from "
             f"{manifest['inputs']['base']['repo']}"
@@ -93,7 +93,7 @@ def _curves(run: Run) -> Section:
 
 def _held_out(compared: Mapping[str, Any]) -> Section:
     rows = [
-        [key.replace("_", " "), _spelled(found["before"]), _spelled(found["after"])]
+        [key.replace("_", " "), *(spelled(found[when], none="–") for when in ("before", "after"))]
         for key, found in compared.items()
         if isinstance(found, Mapping)
     ]
@@ -114,7 +114,7 @@ def _behaviour(changed: Mapping[str, Any]) -> Section:
         for when, line in bars.items():
             line.append((found[when]["value"], found[when]["low"], found[when]["high"]))
         moved = f"{found['gained']} / {found['lost']}"
-        shares = [_spelled(found["before"]), _spelled(found["after"])]
+        shares = [spelled(found[when], none="–") for when in bars]
         rows.append([label, *shares, moved, f"{found['p_value']:.2g}"])
     table = pages.table(
         ["", "before", "after", "gained / lost", "p"],
@@ -168,10 +168,3 @@ def _answer(said: Mapping[str, Any]) -> Markup:
         text, _, status = one.rpartition(": ")
         cited.append({"text": text, "status": status, "exists": False})
     return answers.marked(said["answer"], cited)
-
-
-def _spelled(estimate: Mapping[str, float] | None) -> str:
-    if estimate is None:
-        return "–"
-    digits = 1 if abs(estimate["value"]) >= 10 else 3
-    return f"{estimate['value']:.{digits}f} [{estimate['low']:.{digits}f}, {estimate['high']:.{digits}f}]"

@@ -17,11 +17,6 @@ from kalign.evaluation.study.stages import ABILITY, Part
 from kalign.runs import Run
 
 
-def manifest(run: Run) -> dict[str, Any]:
-    """What determined a run."""
-    return dict(json.loads(run.manifest.read_text(encoding="utf-8")))
-
-
 def of_model(
     part: Part,
     recipe: Recipe,
@@ -66,7 +61,7 @@ def of_model(
 
 
 def _training(run: Run) -> dict[str, Any]:
-    result = json.loads(run.result.read_text(encoding="utf-8"))
+    result = run.read_result()
     alarms = [row for _, row in files.read_jsonl(run.alarms, own=True)] if run.alarms.is_file() else []
     return {
         "steps": result["steps"],

@@ -16,7 +16,7 @@ from kalign.config import Recipe
 from kalign.errors import Interrupted
 from kalign.preemption import Children
 from kalign.runs import Run
-from kalign.sweeps.processes import noted, started
+from kalign.sweeps.processes import last_said, noted, started
 
 PAUSE_SECONDS = 1.0
 SIGNALLED = 128  # to which a shell adds the number of the signal that killed a process
@@ -123,7 +123,7 @@ def through(wanted: Wanted, model: str, work: Work, console: Console) -> Part:
     )
     if not _done(wanted, part, training, run, work, console):
         return part
-    adapter = str(json.loads(run.result.read_text(encoding="utf-8"))["adapter_sha256"])
+    adapter = str(run.read_result()["adapter_sha256"])
     asking = Stage(
         name="eval", words=_eval(wanted, part), output=part.evaluation / "eval.json", after=adapter
     )
@@ -176,7 +176,7 @@ def _done(wanted: Wanted, part: Part, stage: Stage, folder: Run, work: Work, con
     if code == 0:
         files.write_json(record, _finished(stage))
         return True
-    said = _last_line(log, before)
+    said = last_said(log, before)
     part.failures.append(Failure(stage=stage.name, code=code, said=said, log=str(log)))
     console.print(f"{part.model}: {stage.name} failed with code {code}: {said}", soft_wrap=True)
     return False
@@ -191,10 +191,3 @@ def _finished(stage: Stage) -> dict[str, Any] | None:
 def _recorded(record: Path) -> Any:
     """What was written down of a stage; never what an unfinished one looks like."""
     return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else "nothing"
-
-
-def _last_line(log: Path, before: int) -> str:
-    """What a command said last, behind the first `before` bytes, which earlier attempts said."""
-    lines = log.read_bytes()[before:].decode(errors="replace").splitlines() if log.exists() else []
-    said = [line for line in lines if line.startswith("kalign: ")] or lines
-    return said[-1].removeprefix("kalign: ") if said else "it said nothing"

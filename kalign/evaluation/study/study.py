@@ -62,7 +62,7 @@ def require_same_data(parts: Sequence[Part]) -> None:
         IntegrityError: a file of pairs changed between two trainings.
     """
     trained = [part for part in parts if part.run.result.is_file()]
-    found = {part.model: findings.manifest(part.run)["inputs"]["data"] for part in trained}
+    found = {part.model: part.run.read_manifest()["inputs"]["data"] for part in trained}
     by_data: dict[str, str] = {}
     for model, data in found.items():
         by_data.setdefault(runs.canonical({name: one["sha256"] for name, one in data.items()}), model)

@@ -44,10 +44,7 @@ def parts(lines: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
 def balance(work: Work, selection: Selection) -> Iterator[Markup]:
     """Yield a chart by category and a table by domain."""
     taxonomy = work.pack.taxonomy
-    wanted: Counter[str] = Counter()
-    have = selection.by_category(taxonomy)
-    for kind, count in selection.wanted.items():
-        wanted[taxonomy.by_id[kind].parent or kind] += count
+    have, wanted = selection.by_category(taxonomy), selection.wanted_by_category(taxonomy)
     labels = [f"{one.id} {work.pack.named(one.name)}" for one in taxonomy.categories]
     yield pages.bars(
         labels,

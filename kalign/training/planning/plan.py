@@ -47,11 +47,9 @@ def plan(recipe: Recipe, words: Words) -> dict[str, Any]:
     launch.require_divisible(recipe, profile)
     accumulation = recipe.trainer.accumulation(profile.ranks)
     located = loading.locate(recipe.model)
-    config, known_from = shapes.configuration(recipe.model, located)
+    config, known_from = shapes.configuration(located)
     shape = shapes.counted(config, known_from)
-    lora = dataclasses.asdict(recipe.adapter)
-    del lora["quantization"]
-    adapter = shapes.adapted(config, lora)
+    adapter = shapes.adapted(config, recipe.adapter.lora())
     counted = pairs.counted(recipe, located)
     limit = round(words.memory * GIB)
     load = load_of(recipe, profile, shape, adapter, counted)

@@ -19,7 +19,6 @@ from kalign.errors import IntegrityError, ResourceError
 from kalign.models import twins
 from kalign.models.loading import Located
 from kalign.runs import Run
-from kalign.training import inputs
 
 Pair = Mapping[str, Sequence[int]]  # prompt_ids, chosen_ids, rejected_ids
 TOKENS = ("prompt_ids", "chosen_ids", "rejected_ids")
@@ -79,7 +78,7 @@ def identity(
 
 def of_run(recipe: Recipe, run: Run, located: Located, device: torch.device) -> dict[str, Any] | None:
     """`identity`, from what the run has noted of its base and its template."""
-    noted = inputs.recorded(run)["inputs"]
+    noted = run.read_manifest()["inputs"]
     return identity(recipe, located, noted["base"], template_sha256=noted["template_sha256"], device=device)
 
 

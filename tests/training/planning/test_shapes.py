@@ -92,7 +92,7 @@ def test_every_shipped_model_has_its_size_in_the_table() -> None:
     for path in sorted((root("conf") / "model").glob("*.yaml")):
         model = Model(repo=yaml.safe_load(path.read_text(encoding="utf-8"))["repo"])
         if model.repo and "/" in model.repo:
-            config, known_from = shapes.configuration(model, loading.locate(model))
+            config, known_from = shapes.configuration(loading.locate(model))
             assert config.get_text_config().hidden_size
             assert "table of sizes" in known_from
 
@@ -100,7 +100,7 @@ def test_every_shipped_model_has_its_size_in_the_table() -> None:
 def test_a_model_that_is_nowhere_is_refused_with_the_remedy() -> None:
     model = Model(repo="nobody/nothing")
     with pytest.raises(ConfigError, match="download its config.json"):
-        shapes.configuration(model, loading.locate(model))
+        shapes.configuration(loading.locate(model))
 
 
 def test_the_adapter_of_the_paper_is_counted_by_hand() -> None:
@@ -214,6 +214,6 @@ def test_a_layer_keeps_what_the_account_says(family: str, trained: bool, dropout
 
 def test_a_folder_tells_its_own_architecture(small_model: Path) -> None:
     model = Model(repo=str(small_model))
-    config, known_from = shapes.configuration(model, loading.locate(model))
+    config, known_from = shapes.configuration(loading.locate(model))
     assert shapes.counted(config, known_from).hidden == 64
     assert known_from.startswith("config.json of")
