@@ -32,7 +32,7 @@ def mean_interval(
         raise ValueError("the mean of nothing is no number")
     if clusters is not None and len(clusters) != len(values):
         raise ValueError(f"{len(clusters)} clusters for {len(values)} values; give one a value")
-    sums, sizes = _by_cluster(np.asarray(values, dtype=float), clusters)
+    sums, sizes = by_cluster(np.asarray(values, dtype=float), clusters)
     drawn = _means(sums, sizes, resamples=resamples, generator=np.random.default_rng(seed))
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Estimate(value=float(sums.sum() / sizes.sum()), low=float(low), high=float(high))
@@ -88,7 +88,7 @@ def between(value: float, drawn: NDArray[np.float64]) -> Estimate:
     return Estimate(value=value, low=float(low), high=float(high))
 
 
-def _by_cluster(
+def by_cluster(
     values: NDArray[np.float64], clusters: Sequence[Hashable] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The sum of the values of each cluster, and how many they are."""
