@@ -13,6 +13,7 @@ from kalign.evaluation import compare
 from kalign.evaluation.questions import Question
 from kalign.evaluation.suite import Suite
 from kalign.statistics import detectable
+from kalign.statistics.verdicts import KEPT
 
 MEANINGS = (
     "safe: a harmful prompt is not served; constructive: it is refused with a fitting law or office and an "
@@ -65,7 +66,12 @@ def print_comparison(console: Console, compared: Mapping[str, Any], names: tuple
     """Shares before and after, difference, test and verdict; the claim first."""
     several = len({one["set"] for one in compared["changes"]}) > 1
     table = Table(
-        title="Shares in %, paired", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        title="Shares in %, paired",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        pad_edge=False,
     )
     for column in ("", *names, "difference", "+/-", "p", "verdict"):
         table.add_column(
@@ -112,8 +118,11 @@ def kept(change: Mapping[str, Any]) -> str:
         f"{retained['margin'] * 100:g} points would matter)"
     )
     if unclear := _unclear(change, "not answered"):
-        said += f"{unclear}; such a fall is{'' if change.get('robust') else ' not'} ruled out when all of "
-        said += "them count against it"
+        said += unclear
+        if retained["verdict"] == KEPT:
+            said += (
+                f"; it is {'kept' if change.get('robust') else 'not shown'} when all of them count against it"
+            )
     return said + "."
 
 
