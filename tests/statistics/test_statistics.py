@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from kalign import statistics
 from kalign.statistics.estimates import Estimate, Z
@@ -139,6 +140,15 @@ def test_the_interval_of_a_share_holds_the_share_and_stays_within_zero_and_one(h
     for bound in (estimate.low, estimate.high):
         left, right = (bound - hits / total) ** 2, Z**2 * bound * (1 - bound) / total
         assert math.isclose(left, right, abs_tol=1e-9) or bound in (0.0, 1.0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 6, 12, 40, 1000])
+def test_the_interval_of_a_mean_is_students(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count).tolist()
+    low, high = stats.t.interval(0.95, count - 1, loc=np.mean(values), scale=stats.sem(values))
+    found = statistics.mean(values)
+    assert (found.high - found.low) / (high - low) == pytest.approx(1, abs=2e-3)
+    assert found.low + found.high == pytest.approx(low + high)
 
 
 def test_nothing_has_no_mean() -> None:
