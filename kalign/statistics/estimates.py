@@ -56,7 +56,7 @@ def mean(values: Sequence[float]) -> Estimate:
     if not values:
         raise ValueError("the mean of nothing is no number")
     middle = fmean(values)
-    half = _student(len(values) - 1) * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    half = student(len(values) - 1) * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
     return Estimate(value=middle, low=middle - half, high=middle + half)
 
 
@@ -98,8 +98,8 @@ def mcnemar(gained: int, lost: int, *, mid: bool = False) -> float:
     return min(1.0, 2 * tail)
 
 
-def _student(degrees: int) -> float:
-    """Student's t of a 95 % interval, to 0.2 %.
+def student(degrees: int) -> float:
+    """Student's t of a 95 % interval with so many degrees of freedom, to 0.2 %.
 
     Source:
         Abramowitz and Stegun 1964, Handbook of Mathematical Functions, 26.7.5.

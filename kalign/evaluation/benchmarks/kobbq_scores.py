@@ -140,7 +140,8 @@ def _estimate(groups: Sequence[Counts], measure: Callable[[Counts], Counts]) -> 
     if np.isnan(values).any():
         return None
     drawn = [statistics.resampled(group, measure, seed=number) for number, group in enumerate(groups)]
-    return statistics.between(float(np.mean(values)), np.mean(drawn, axis=0))
+    fewest = min(map(len, groups))
+    return statistics.between(float(np.mean(values)), np.mean(drawn, axis=0), families=fewest)
 
 
 def _verdict(name: str, difference: Estimate, margin: float) -> str:
