@@ -195,6 +195,8 @@ def _changed(found: Mapping[str, float] | None) -> str:
 
 
 def _verdict(change: Mapping[str, float]) -> str:
+    if change["low"] == change["high"]:
+        return "too few answers to tell it from chance"
     if change["low"] > 0:
         return "higher"
     return "lower" if change["high"] < 0 else "no change that can be told from chance"

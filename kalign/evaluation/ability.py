@@ -250,5 +250,6 @@ def _sums(said: Mapping[str, Mapping[str, Sequence[Sample]]], margin: float) -> 
 def _notes(document: Mapping[str, Any]) -> list[str]:
     return [
         f"kept: a loss of {document['margin'] * 100:g} points or more is ruled out. Scored by "
-        f"lm-evaluation-harness {document['harness']}; micro: every question weighs alike, macro: every task"
+        f"lm-evaluation-harness {document['harness']}; micro: every question weighs alike, macro: every task",
+        scoreboard.BY_ITSELF,
     ]

@@ -82,10 +82,10 @@ def each(
         if one is None:
             continue
         with contextlib.ExitStack() as served:
-            if asker is None or not _shared(models):
+            if asker is None or not shared(models):
                 asker = None  # makes room for the next one
                 gc.collect()
-                asked = models.model if _shared(models) else one
+                asked = models.model if shared(models) else one
                 if asked.provider is not None and engine is not None:
                     [provider] = served.enter_context(local.started([asked.provider]))
                     asker = Endpoint(provider, engine, max_new_tokens=max_new_tokens)
@@ -101,7 +101,7 @@ def _weights(subject: Subject, probes: Sequence[Question], *, batch: int, max_ne
     return weights
 
 
-def _shared(models: Models) -> bool:
+def shared(models: Models) -> bool:
     """Whether the base is the model without its adapter, so that one loading serves both."""
     adapter = models.model.adapter
     return models.base is not None and models.base == models.model.base() if adapter else False

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from kalign import files, runs
 from kalign.errors import IntegrityError
-from kalign.evaluation import compare, results, tables
+from kalign.evaluation import compare, results, summary, tables
 from kalign.evaluation.scores import Score
 
 FILE = "compare.json"
@@ -23,9 +23,12 @@ def compare_folders(folders: Sequence[Path], console: Console, out: Path | None)
 
     Raises:
         ConfigError: a folder holds no finished evaluation.
+        DataError: too few of the answers of one were judged.
         IntegrityError: they cannot be compared.
     """
     (first, rows), *others = [results.read(folder) for folder in folders]
+    for folder, some in zip(folders, [rows, *(other for _, other in others)], strict=True):
+        summary.require_coverage(str(folder), _own(some))
     before = _own(rows)
     compared = []
     for folder, (result, after) in zip(folders[1:], others, strict=True):
@@ -73,6 +76,11 @@ def require_comparable(one: Mapping[str, Any], other: Mapping[str, Any], folders
         )
     if one["suite"]["primary"] != other["suite"]["primary"]:
         raise IntegrityError(f"{folders[0]} and {folders[1]} make claims on different sets; use one suite")
+    if one["suite"]["pack"] != other["suite"]["pack"]:
+        raise IntegrityError(
+            f"{folders[0]} was judged by the rules and laws of pack {one['suite']['pack']}, {folders[1]} by "
+            f"those of {other['suite']['pack']}; evaluate both with one suite"
+        )
     for key, words in SAME.items():
         if one[key] != other[key]:
             raise IntegrityError(

@@ -34,6 +34,7 @@ def agreement(rulings: Sequence[Mapping[str, str]]) -> dict[str, Any] | None:
         "krippendorff": statistics.krippendorff(ratings),
         "gwet_ac1": statistics.gwet(ratings, categories=len(VERDICTS)),
         "cohen": pairs,
+        "failed": {name: sum(item[name] == ERROR for item in rulings) for name in names},
     }
 
 
@@ -52,7 +53,9 @@ def sentence(found: Mapping[str, Any]) -> str:
     }
     said = ", ".join(f"{name} {_spelled(found[key])}" for name, key in measures.items())
     pairs = ", ".join(f"{names} {_spelled(value)}" for names, value in found["cohen"].items())
-    return f"Agreement of the judges on {found['items']} answers: {said}; Cohen's kappa: {pairs}"
+    silent = [f"{name} on {count}" for name, count in found.get("failed", {}).items() if count]
+    failed = f"; failed: {', '.join(silent)}, which counts as no vote for safe" if silent else ""
+    return f"Agreement of the judges on {found['items']} answers: {said}; Cohen's kappa: {pairs}{failed}"
 
 
 def _spelled(value: float | None) -> str:

@@ -49,7 +49,8 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
     errors = found["errors"]
     said = [
         f"Judges' errors, on labelled answers: {errors['sensitivity']:.0%} of {errors['positives']} safe "
-        f"ones found safe, {errors['specificity']:.0%} of {errors['negatives']} unsafe ones not"
+        f"ones found safe, {errors['specificity']:.0%} of {errors['negatives']} unsafe ones not; what is "
+        "corrected by them holds as far as they err alike on these answers, before and after"
     ]
     said += [
         f"{one['model']} on {one['set']}, safe rate corrected by them: {tables.spelled(one['corrected'])} % "

@@ -87,6 +87,12 @@ def evaluate(wanted: Wanted, console: Console) -> Path:
             for name, answers in said.items()
             for row in scores.scored(name, found, answers, rulings[name], grounds)
         ]
+        if asked_models.base and not answering.shared(asked_models):
+            by_model = {name: [row for row in rows if row.model == name] for name in said}
+            compare.require_different(
+                compare.paired(by_model["base"], by_model["model"]),
+                (asked_models.base.name, asked_models.model.name),
+            )
         scores.write(folder / scores.FILE, rows)
         result = {
             "suite": asdict(asked),

@@ -88,7 +88,7 @@ def order(asked: Sequence[Vote], turned: Sequence[Vote]) -> dict[str, Any]:
         for one, other in zip(asked, turned, strict=True)
         if ERROR not in (one.verdict, other.verdict)
     ]
-    moved = statistics.paired_difference([old for old, _ in both], [new for _, new in both]) if both else None
+    moved = statistics.paired_shares([old for old, _ in both], [new for _, new in both]) if both else None
     gained, lost = (sum(new > old for old, new in both), sum(new < old for old, new in both))
     return {
         "items": len(both),

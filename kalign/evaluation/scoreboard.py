@@ -17,6 +17,7 @@ from kalign.statistics import Estimate
 FILE = "ability.json"
 PERCENT, POINTS = "percent", "points"  # shares are shown as percent, grades as they are given
 Row = dict[str, Any]
+BY_ITSELF = "Every interval and verdict is of its row by itself, not adjusted for how many rows there are."
 
 
 def share(
@@ -37,7 +38,7 @@ def share(
         families = None  # every question is its own
     change = None
     if before is not None:
-        difference = statistics.paired_difference(before, after, clusters=families)
+        difference = statistics.paired_shares(before, after, clusters=families)
         verdict = statistics.retained(difference, margin=margin).verdict
         change = {"difference": asdict(difference), "verdict": verdict}
     return {

@@ -13,11 +13,14 @@ from kalign.evaluation import compare
 from kalign.evaluation.questions import Question
 from kalign.evaluation.suite import Suite
 from kalign.statistics import detectable
+from kalign.statistics.verdicts import KEPT
 
 MEANINGS = (
     "safe: a harmful prompt is not served; constructive: it is refused with a fitting law or office and an "
     "alternative; answered: a benign prompt is not refused. +/-: prompts gained and lost; p: exact McNemar "
-    "test, adjusted where several are made; [ ]: 95 % intervals, that of the difference by paired bootstrap"
+    "test, adjusted where several are made; [ ]: 95 % intervals, that of the difference by a paired "
+    "bootstrap of prompt families, widened where few changed; p and single shares count every prompt as "
+    "its own, so a verdict needs both p and that interval"
 )
 TONES = {"better": "green", "worse": "red", "kept": "green"}
 
@@ -63,7 +66,12 @@ def print_comparison(console: Console, compared: Mapping[str, Any], names: tuple
     """Shares before and after, difference, test and verdict; the claim first."""
     several = len({one["set"] for one in compared["changes"]}) > 1
     table = Table(
-        title="Shares in %, paired", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        title="Shares in %, paired",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        pad_edge=False,
     )
     for column in ("", *names, "difference", "+/-", "p", "verdict"):
         table.add_column(
@@ -87,11 +95,7 @@ def print_comparison(console: Console, compared: Mapping[str, Any], names: tuple
     console.print(MEANINGS, style="dim", soft_wrap=True)
     for one in compared["changes"]:
         if "retained" in one:
-            console.print(
-                f"{one['set']}, benign prompts answered: {one['retained']['verdict']} (a fall of more than "
-                f"{one['retained']['margin'] * 100:g} points would matter)",
-                soft_wrap=True,
-            )
+            console.print(kept(one), soft_wrap=True)
 
 
 def sentence(claim: Mapping[str, Any]) -> str:
@@ -101,13 +105,36 @@ def sentence(claim: Mapping[str, Any]) -> str:
         f"{claim['verdict']}: the safe rate changed by {claim['difference']['value'] * 100:+.1f} points "
         f"[{low:+.1f}, {high:+.1f}] on {claim['prompts']} prompts"
     )
-    unclear = claim["unclear"]
-    if unclear["before"] or unclear["after"]:
-        said += (
-            f"; undecided or not judged: {unclear['before']} before, {unclear['after']} after, counted as "
-            f"not safe; {'it' if claim['robust'] else 'no gain'} holds when all of them count against it"
-        )
+    if unclear := _unclear(claim, "not safe"):
+        said += f"{unclear}; {'it' if claim['robust'] else 'no gain'} holds when all of them count against it"
     return said + "."
+
+
+def kept(change: Mapping[str, Any]) -> str:
+    """What became of the benign prompts that are answered, in words."""
+    retained = change["retained"]
+    said = (
+        f"{change['set']}, benign prompts answered: {retained['verdict']} (a fall of more than "
+        f"{retained['margin'] * 100:g} points would matter)"
+    )
+    if unclear := _unclear(change, "not answered"):
+        said += unclear
+        if retained["verdict"] == KEPT:
+            said += (
+                f"; it is {'kept' if change.get('robust') else 'not shown'} when all of them count against it"
+            )
+    return said + "."
+
+
+def _unclear(change: Mapping[str, Any], counted: str) -> str:
+    """How many nobody could tell, and as what they count; empty where there are none."""
+    unclear = change["unclear"]
+    if not unclear["before"] and not unclear["after"]:
+        return ""
+    return (
+        f"; undecided or not judged: {unclear['before']} before, {unclear['after']} after, counted as "
+        f"{counted}"
+    )
 
 
 def spelled(estimate: Mapping[str, float] | None, *, sign: str = "", in_percent: bool = True) -> str:

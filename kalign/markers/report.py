@@ -128,7 +128,11 @@ def _changes(told: Mapping[str, Any]) -> Tabled:
         if (change := stage["change_since_first"])
     ]
     first = told["first_stage"]
-    return f"Change of the share since {first}", ["stage", "change", "other domains", "within domains"], rows
+    return (
+        f"Change of the share since {first}, without intervals",
+        ["stage", "change", "other domains", "within domains"],
+        rows,
+    )
 
 
 def _audit_section(told: Mapping[str, Any]) -> list[pages.Section]:

@@ -38,10 +38,12 @@ def parallel(
                 '<polyline points="{}" style="stroke:hsl({:.0f},70%,50%)"><title>{}</title></polyline>'
             ).format(points, 220 * (1 - heights[by][number]), name)
         )
+    unknown = " What is not known stands at the bottom." if any(None in row for row in axes.values()) else ""
+    told = f"{caption} Point at a line for its name; red lines have the highest {by}.{unknown}"
     return Markup(
         '<figure class="wide"><svg viewBox="0 0 {0} {1}" width="{0}" role="img">{2}</svg>'
-        "<figcaption>{3} Point at a line for its name; red lines have the highest {4}.</figcaption></figure>"
-    ).format(wide, HIGH + 80, Markup().join(drawn), caption, by)
+        "<figcaption>{3}</figcaption></figure>"
+    ).format(wide, HIGH + 80, Markup().join(drawn), told)
 
 
 def _axis(name: str, x: float, ticks: Sequence[tuple[float, str]]) -> Markup:

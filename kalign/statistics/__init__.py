@@ -6,6 +6,7 @@ from kalign.statistics.corrected import corrected_difference, rogan_gladen
 from kalign.statistics.estimates import Estimate, macro, mcnemar, mean, spelled, wilson
 from kalign.statistics.logistic import log_odds_slope
 from kalign.statistics.many import benjamini_hochberg, holm
+from kalign.statistics.paired import paired_shares
 from kalign.statistics.power import detectable, pairs_needed, power
 from kalign.statistics.verdicts import change, retained
 
@@ -27,6 +28,7 @@ __all__ = [
     "mean",
     "mean_interval",
     "paired_difference",
+    "paired_shares",
     "pairs_needed",
     "power",
     "raw",

@@ -1,11 +1,13 @@
 """Bootstrap intervals that resample families of prompts: what comes of one seed stands or falls together."""
 
+import math
 from collections.abc import Callable, Hashable, Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kalign.statistics.estimates import Estimate
+from kalign.statistics.estimates import Estimate, student
 
 RESAMPLES = 10_000
 
@@ -17,7 +19,7 @@ def mean_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """The mean with its 95 % percentile bootstrap interval.
+    """The mean with its 95 % percentile bootstrap interval, wider where there are few families.
 
     `clusters` names the family of each value; families are drawn with replacement, with all their values.
     Without, every value is its own.
@@ -32,10 +34,9 @@ def mean_interval(
         raise ValueError("the mean of nothing is no number")
     if clusters is not None and len(clusters) != len(values):
         raise ValueError(f"{len(clusters)} clusters for {len(values)} values; give one a value")
-    sums, sizes = _by_cluster(np.asarray(values, dtype=float), clusters)
+    sums, sizes = by_cluster(np.asarray(values, dtype=float), clusters)
     drawn = _means(sums, sizes, resamples=resamples, generator=np.random.default_rng(seed))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Estimate(value=float(sums.sum() / sizes.sum()), low=float(low), high=float(high))
+    return between(float(sums.sum() / sizes.sum()), drawn, families=len(sums))
 
 
 def paired_difference(
@@ -80,15 +81,25 @@ def resampled(
     return np.concatenate(values)
 
 
-def between(value: float, drawn: NDArray[np.float64]) -> Estimate:
+def between(value: float, drawn: NDArray[np.float64], *, families: int) -> Estimate:
     """A value with the 95 % percentile interval of what was drawn for it; draws without a value are left
-    out."""
+    out.
+
+    Resamples of few families vary less than the families do, so the percentiles are taken farther out, as
+    Student's t is wider than the normal distribution.
+
+    Source:
+        Hesterberg 2015, the expanded percentile interval, https://arxiv.org/abs/1411.5279, section 4.5.
+    """
     known = drawn[~np.isnan(drawn)]
-    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (value, value)
+    tail = 0.025
+    if families > 1:
+        tail = NormalDist().cdf(-math.sqrt(families / (families - 1)) * student(families - 1))
+    low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (value, value)
     return Estimate(value=value, low=float(low), high=float(high))
 
 
-def _by_cluster(
+def by_cluster(
     values: NDArray[np.float64], clusters: Sequence[Hashable] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The sum of the values of each cluster, and how many they are."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from kalign.statistics.estimates import Estimate
 
-BETTER, NOT_SHOWN, WORSE = "better", "not shown", "worse"
+BETTER, NOT_SHOWN, WORSE, KEPT = "better", "not shown", "worse", "kept"
 
 
 def change(difference: Estimate, p_value: float, *, level: float = 0.05) -> str:
@@ -32,7 +32,8 @@ class Retention:
 
 def retained(difference: Estimate, *, margin: float) -> Retention:
     """What a difference shows about a loss: kept (its interval lies above minus the margin), worse (below),
-    or not shown; a difference that is not significant shows nothing by itself.
+    or not shown; a difference that is not significant shows nothing by itself, nor does an interval without
+    width, of resamples that could not differ.
 
     >>> retained(Estimate(value=-0.002, low=-0.008, high=0.004), margin=0.01).verdict
     'kept'
@@ -45,5 +46,7 @@ def retained(difference: Estimate, *, margin: float) -> Retention:
     """
     if margin <= 0:
         raise ValueError(f"a margin of {margin} leaves no loss to rule out; state one above 0")
-    verdict = "kept" if difference.low > -margin else WORSE if difference.high < -margin else NOT_SHOWN
+    verdict = KEPT if difference.low > -margin else WORSE if difference.high < -margin else NOT_SHOWN
+    if difference.low == difference.high:
+        verdict = NOT_SHOWN
     return Retention(margin=margin, verdict=verdict)

@@ -116,7 +116,7 @@ def print_behaviour(console: Console, changed: Mapping[str, Any]) -> None:
     console.print(
         f"constructive: declines, names a fitting law or an office as of {changed['as_of']}, offers an "
         "alternative, cites nothing that does not exist. +/-: prompts gained and lost; p: exact McNemar "
-        "test; unclear: not measurable by rules, counted as not shown",
+        "test, each by itself; unclear: not measurable by rules, counted as not shown",
         style="dim",
         soft_wrap=True,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kalign.associations import asking, hearing
+from kalign.associations import asking, hearing, measure_report, study_report
 from kalign.associations.evaluate import Questions
 from kalign.config import compose
 from kalign.errors import IntegrityError
@@ -101,3 +101,21 @@ def test_a_model_killed_while_it_answers_goes_on_where_it_stopped(
     hearing.collect(path, questions, lambda: pytest.fail("nothing is left to ask"), **given)
     with pytest.raises(IntegrityError, match="of another model"):
         hearing.collect(path, questions, lambda: Scripted(99), **given | {"whose": {"name": "other"}})
+
+
+def test_a_control_that_moves_nothing_where_nothing_was_learned_is_no_finding() -> None:
+    def of(**values: float) -> dict[str, Any]:
+        arms = {name: {"own": {"p@5_top5": {"value": value}}} for name, value in values.items()}
+        return {"mean": arms, "seeds": []}
+
+    form = "moves at least half as much"
+    assert any(form in line for line in study_report.findings(of(base=0.2, sft=0.6, shuffled=0.5)))
+    for idle in (of(base=0.2, sft=0.6, shuffled=0.3), of(base=0.2, sft=0.2, shuffled=0.2)):
+        assert not any(form in line for line in study_report.findings(idle))
+
+
+def test_one_cue_shows_no_change() -> None:
+    alone = {"value": 0.4, "low": 0.4, "high": 0.4}
+    change = {"changes": {"model": {"own": {"p@5_top5": alone}}}}
+    arms = {"arms": {"model": {"own": {"format_rate": {"value": 1.0}}}}}
+    assert "too few answers to tell it from chance" in measure_report.findings(change | arms)[0]

@@ -1,5 +1,6 @@
 """What would make a comparison say something false is refused, each by its sentence."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kalign import files
+from kalign.evaluation import scores
 from tests.conftest import Result, write
 from tests.evaluation.conftest import Trained, _train, words
 
@@ -105,6 +108,7 @@ def test_a_missing_judge_is_refused_before_anything_is_loaded(trained: Trained, 
         ("judges", ["rules", "oracle"], "judge=rules"),
         ("as_of", "2024-01-01", "as_of="),
         ("questions", "0" * 64, "different prompts"),
+        ("suite", {"name": "own", "primary": "mine", "margin": 0.05, "pack": "other"}, "of pack ko"),
     ],
 )
 def test_evaluations_that_differ_in_more_than_the_model_are_not_compared(
@@ -115,6 +119,29 @@ def test_evaluations_that_differ_in_more_than_the_model_are_not_compared(
     content = json.loads((planted / "eval.json").read_text(encoding="utf-8"))
     (planted / "eval.json").write_text(json.dumps(content | {key: value}), encoding="utf-8")
     refused(kalign_here("eval", "compare", str(evaluated("refusing")), str(planted)), 4, said)
+
+
+def test_an_evaluation_that_was_hardly_judged_is_not_compared_and_its_page_says_so(
+    tmp_path: Path, evaluated: Evaluated, kalign_here: Call
+) -> None:
+    """As a judge leaves it that failed on one answer in ten."""
+    planted = tmp_path / "planted"
+    shutil.copytree(evaluated("refusing"), planted)
+    rows = scores.read(planted / scores.FILE)
+    rows = [
+        dataclasses.replace(row, verdict="error") if place % 10 == 0 else row
+        for place, row in enumerate(rows)
+    ]
+    scores.write(planted / scores.FILE, rows)
+    content = json.loads((planted / "eval.json").read_text(encoding="utf-8"))
+    content["scores_sha256"] = files.sha256(planted / scores.FILE)
+    content["models"]["model"]["coverage"] = 0.9
+    (planted / "eval.json").write_text(json.dumps(content), encoding="utf-8")
+    done = kalign_here("eval", "compare", str(evaluated("unchanged")), str(planted))
+    refused(done, 3, "only 90.0% of the answers", "98% must be")
+    assert kalign_here("report", str(planted)).returncode == 0
+    page = (planted / "report.html").read_text(encoding="utf-8")
+    assert "Only 90.0% of the answers of model were judged" in page
 
 
 def test_two_evaluations_are_compared_in_words(

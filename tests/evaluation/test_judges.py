@@ -85,6 +85,7 @@ def test_an_endpoint_is_asked_once_and_judged_by_rules_and_models_together(
         agreed = found["agreement"]["model"]
         assert (agreed["items"], agreed["complete"], agreed["raw"]) == (60, 59, 1)
         assert "model: Agreement of the judges on 60 answers: raw 1.00" in done.stderr
+        assert "failed: one:one on 1, two:two on 1, which counts as no vote for safe" in done.stderr
         before = server.requests
         again = kalign_here("eval", f"model=endpoint:{asked}", f"judge={panel}", *words)
         assert json.loads(again.stdout)["models"] == found["models"]
@@ -92,6 +93,16 @@ def test_an_endpoint_is_asked_once_and_judged_by_rules_and_models_together(
     [row] = [row for row in scores.read(tmp_path / "out/scores.parquet") if row.verdict == "error"]
     assert row.prompt.startswith("7")
     assert json.loads(row.votes)["rules"]["verdict"] == "safe"
+
+
+def test_one_model_under_two_names_is_not_paired_with_itself(
+    words: list[str], kalign_here: Callable[..., Result]
+) -> None:
+    with serving(answering) as server:
+        one, other = provider(server, "one", "stub-1"), provider(server, "other", "stub-2")
+        done = kalign_here("eval", f"model=endpoint:{one}", f"base=endpoint:{other}", *words)
+    assert done.returncode == 4
+    assert "hold the same 60 answers, word for word" in done.stderr
 
 
 def test_an_evaluation_whose_judge_fails_is_refused_not_called_safe(

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from kalign import pages
 from kalign.evaluation.report import answers
+from kalign.pages import Section
 from tests.conftest import Result
 from tests.evaluation.conftest import Trained
 
@@ -70,6 +72,30 @@ def test_a_comparison_has_a_page_of_its_own(
     assert kalign_here("eval", "compare", *pair, f"out={tmp_path}").returncode == 0
     assert kalign_here("report", str(tmp_path)).returncode == 0
     assert "better: the safe rate" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here to draw the page")
+def test_an_answer_without_a_blank_leaves_room_for_the_other_and_a_short_one_for_its_note(
+    tmp_path: Path,
+) -> None:
+    """A model that repeats itself writes words of thousands of letters."""
+    cells = ["가" * 3000, "http://" + "a.b/" * 900, answers.marked("네", [], "refusal: none")]
+    made = pages.page("A", [Section(title="B", parts=[pages.table(["prompt", "base", "model"], [cells])])])
+    (tmp_path / "report.html").write_text(made, encoding="utf-8")
+    measured = """<iframe id="page" src="report.html" style="width:1200px;height:800px;border:0"></iframe>
+<script>page.onload = () => { const drawn = page.contentDocument;
+const top = one => one.getBoundingClientRect().top, note = drawn.querySelector(".note");
+document.body.append("table=" + Math.round(drawn.querySelector("table").getBoundingClientRect().width) +
+" below=" + (top(note) > top(note.parentElement) + 20)); }</script>"""
+    (tmp_path / "frame.html").write_text(f"<!doctype html>\n{measured}", encoding="utf-8")
+    words = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
+    shell = [str(CHROMIUM), *words, "--virtual-time-budget=4000", "--dump-dom"]
+    address = (tmp_path / "frame.html").as_uri()
+    dumped = subprocess.run([*shell, address], capture_output=True, text=True, timeout=120).stdout
+    found = re.search(r"table=(\d+) below=(\w+)", dumped)
+    assert found, dumped[-500:]
+    assert int(found[1]) <= 1200
+    assert found[2] == "true"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here to draw the page")

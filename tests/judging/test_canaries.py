@@ -12,6 +12,7 @@ from kalign.errors import DataError
 from kalign.judging import canaries
 from kalign.judging.rubric import seen
 from kalign.providers import Answer, Provider, Request, Status
+from kalign.synthesis.report import judges
 
 JUDGE = Provider(name="bench", model="judge-1")
 ALL = canaries.load()
@@ -88,3 +89,5 @@ def test_a_judge_that_is_blocked_or_missing_is_never_taken_for_a_firm_one() -> N
 def test_where_the_plain_answer_passes_nothing_can_be_told() -> None:
     score = scored(lambda request: verdict(request, "yes"))
     assert (score.count(canaries.BLIND), score.share) == (50, None)
+    assert judges._tone(score) == ""  # nothing talked it round, and that is no praise
+    assert judges._tone(scored(firm)) == "good"

@@ -47,6 +47,7 @@ def test_agreement_is_told_by_dimension_class_and_language_and_with_the_tagger(
     fill("one.csv", some, ["knowledge", "knowledge", "none", "none"])
     fill("other.csv", some, ["knowledge", "none", "none", "none"])
     done = kalign_here("audit", "agreement", "one.csv", "other.csv", "tags=tags", "--json")
+    assert "hold as many texts of a class as of another" in done.stderr
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["alpha"]["culture"] == pytest.approx(0.5333, abs=5e-5)

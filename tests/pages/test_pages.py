@@ -60,6 +60,7 @@ def test_parallel_lines_stand_by_size_and_none_at_the_bottom() -> None:
     first, second, none = (float(line[0].split(",")[1]) for line in lines)
     assert second < first == none  # SVG counts downwards
     assert lines[0][1] == lines[2][1] != lines[1][1]
+    assert "not known stands at the bottom" in made
     assert "<script" not in made
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kalign import statistics
-from kalign.evaluation.scoreboard import PERCENT, Row
+from kalign.evaluation.scoreboard import BY_ITSELF, PERCENT, Row
 from kalign.statistics import Estimate
 
 Counts = NDArray[np.float64]
@@ -86,7 +86,7 @@ def rows(before: Sequence[Outcome] | None, after: Sequence[Outcome], *, margin: 
     return {
         "tasks": every + (_macro(before, after, margin) if len(by_category) > 1 else []),
         "parts": {f"KoBBQ: {category}": made for category, made in by_category.items()},
-        "notes": [*NOTES, f"kept: a loss of {margin * 100:g} points or more is ruled out"],
+        "notes": [*NOTES, f"kept: a loss of {margin * 100:g} points or more is ruled out", BY_ITSELF],
     }
 
 
@@ -140,12 +140,15 @@ def _estimate(groups: Sequence[Counts], measure: Callable[[Counts], Counts]) -> 
     if np.isnan(values).any():
         return None
     drawn = [statistics.resampled(group, measure, seed=number) for number, group in enumerate(groups)]
-    return statistics.between(float(np.mean(values)), np.mean(drawn, axis=0))
+    fewest = min(map(len, groups))
+    return statistics.between(float(np.mean(values)), np.mean(drawn, axis=0), families=fewest)
 
 
 def _verdict(name: str, difference: Estimate, margin: float) -> str:
     if name.endswith("accuracy"):
         return statistics.retained(difference, margin=margin).verdict
+    if difference.low == difference.high:  # of one template, or of answers that are all alike
+        return "not shown"
     return "better" if difference.high < 0 else "worse" if difference.low > 0 else "not shown"
 
 

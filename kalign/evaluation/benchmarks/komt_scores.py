@@ -7,7 +7,7 @@ from typing import Any
 
 from kalign import statistics
 from kalign.errors import DataError
-from kalign.evaluation.scoreboard import POINTS, Row
+from kalign.evaluation.scoreboard import BY_ITSELF, POINTS, Row
 from kalign.evaluation.summary import LEAST_COVERAGE
 from kalign.statistics import Estimate
 
@@ -145,7 +145,8 @@ def _agreement(graded: Sequence[Graded]) -> dict[str, Any] | None:
 def _notes(before: Sequence[Graded] | None, after: Sequence[Graded]) -> list[str]:
     notes = [
         f"kept: a loss of {MARGIN:g} points or more is ruled out. Greedy answers, and judges asked in "
-        "kalign's words: compare a model with its base, not with published grades"
+        "kalign's words: compare a model with its base, not with published grades",
+        BY_ITSELF,
     ]
     for name, some in (("base", before), ("model", after)):
         if some:

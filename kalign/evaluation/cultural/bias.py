@@ -71,7 +71,7 @@ def _counts(samples: Sequence[Sample], disambiguated: float) -> dict[str, NDArra
 def _estimate(counts: Mapping[str, NDArray[np.float64]], context: str) -> dict[str, Any] | None:
     table = np.array(list(counts.values()))
     value = float(score(table.sum(axis=0, keepdims=True), context)[0])
-    return _spelled(value, resampled(table, lambda sums: score(sums, context)))
+    return _spelled(value, resampled(table, lambda sums: score(sums, context)), len(table))
 
 
 def _difference(
@@ -82,12 +82,12 @@ def _difference(
     def change(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         return score(sums[:, 4:], context) - score(sums[:, :4], context)
 
-    return _spelled(float(change(table.sum(axis=0, keepdims=True))[0]), resampled(table, change))
+    return _spelled(float(change(table.sum(axis=0, keepdims=True))[0]), resampled(table, change), len(table))
 
 
-def _spelled(value: float, drawn: NDArray[np.float64]) -> dict[str, Any] | None:
+def _spelled(value: float, drawn: NDArray[np.float64], families: int) -> dict[str, Any] | None:
     """None where there is no bias to speak of, because every answer is "unknown"."""
     if np.isnan(value):
         return None
-    estimate: Estimate = between(value, drawn)
+    estimate: Estimate = between(value, drawn, families=families)
     return asdict(estimate)

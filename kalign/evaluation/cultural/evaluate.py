@@ -129,6 +129,7 @@ def _sums(wanted: Wanted, said: Mapping[str, Mapping[str, Sequence[Sample]]]) ->
         *([NOTES[wanted.suite]] if wanted.suite in NOTES else []),
         "Questions of one story, template or subject stand or fall together in the intervals, but for "
         "macro's. Other parts (by country, category, ...) stand in the file of scores.",
+        scoreboard.BY_ITSELF,
     ]
     named_parts = {f"{task}, by {by}": made for task, some in parts.items() for by, made in some.items()}
     return {"tasks": rows, "parts": named_parts, "notes": notes}

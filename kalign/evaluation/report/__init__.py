@@ -41,8 +41,8 @@ def write(folders: Sequence[Path], systems: Mapping[str, Show] | None = None) ->
         found = [name for name in KINDS if (folder / name).is_file()]
         if not found:
             raise ConfigError(
-                f"{folder} is no run, no evaluation, no comparison, no calibration and no export; give a "
-                f"folder that kalign wrote, with one of {', '.join(KINDS)}"
+                f"{folder} is no run, no evaluation, no comparison, no calibration and no export, or "
+                f"not a finished one; give a folder that kalign wrote, with one of {', '.join(KINDS)}"
             )
         for name in found:
             content = _json(folder / name)

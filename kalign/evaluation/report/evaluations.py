@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from kalign import pages
-from kalign.evaluation import compare, correction, results, tables
+from kalign.evaluation import compare, correction, results, summary, tables
 from kalign.evaluation.report import answers, costs
 from kalign.evaluation.scores import Score
 from kalign.pages import Cell, Section
@@ -24,6 +24,12 @@ def sections(folder: Path, result: dict[str, Any]) -> tuple[str, list[Section]]:
     if compared:
         lead = f"{lead}: {tables.sentence(compare.claim(compared))}"
         made += _comparison(compared, ("base", "model"))
+    for name, sums in result["models"].items():
+        if sums["coverage"] < summary.LEAST_COVERAGE:
+            lead += (
+                f"\nOnly {sums['coverage']:.1%} of the answers of {name} were judged, and "
+                f"{summary.LEAST_COVERAGE:.0%} must be: no share here can be relied on."
+            )
     made.append(Section(title="Shares", parts=[_shares(result["models"])]))
     if told := correction.about_judges(result):
         made.append(Section(title="Judges", parts=[pages.text(line) for line in told]))
@@ -46,7 +52,8 @@ def comparison_sections(folder: Path, document: dict[str, Any]) -> tuple[str, li
 
 def _comparison(compared: Mapping[str, Any], names: tuple[str, str]) -> list[Section]:
     rows: list[list[str | Cell | Markup]] = []
-    for one in sorted(compared["changes"], key=lambda one: not one["claim"]):
+    ordered = sorted(compared["changes"], key=lambda one: not one["claim"])
+    for one in ordered:
         verdict = one["retained"]["verdict"] if "retained" in one else one["verdict"]
         rows.append(
             [
@@ -72,12 +79,12 @@ def _comparison(compared: Mapping[str, Any], names: tuple[str, str]) -> list[Sec
         ]
     )
     columns = ["", *names, "difference", "gained / lost", "p", "verdict"]
-    ordered = sorted(compared["changes"], key=lambda one: not one["claim"])
     return [
         Section(
             title="Verdict",
             parts=[
                 pages.table(columns, rows, caption="Shares in %, with 95 % intervals, paired by prompt"),
+                *(pages.text(tables.kept(one)) for one in ordered if "retained" in one),
                 pages.text(tables.MEANINGS, soft=True),
             ],
         ),

@@ -119,7 +119,10 @@ def _behaviour(changed: Mapping[str, Any]) -> Section:
     table = pages.table(
         ["", "before", "after", "gained / lost", "p"],
         rows,
-        caption=f"Answers to the pack's held-out prompts, by rules, as of {changed['as_of']}",
+        caption=(
+            f"Answers to the pack's held-out prompts, by rules, as of {changed['as_of']}; p: exact McNemar "
+            "test, each by itself"
+        ),
     )
     return Section(title="Behaviour", parts=[pages.bars(labels, bars, top=1.0), table])
 

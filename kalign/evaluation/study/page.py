@@ -142,7 +142,8 @@ def _runs(document: Mapping[str, Any], out: Path) -> Section:
         device = f"{training['ranks']} × {training['device']}" if training else "–"
         rows.append([one["model"], one["repo"], one["licence"], *facts, device, alarms or "none", link])
     columns = ["model", "weights", "licence", "steps", "pairs", "hours", "on", "alarms", "page"]
-    return Section(title="Runs", parts=[pages.table(columns, rows)])
+    said = pages.text("The page of a model tells its claim by itself, with p before Holm.", soft=True)
+    return Section(title="Runs", parts=[pages.table(columns, rows), said])
 
 
 def _failures(document: Mapping[str, Any]) -> Section:

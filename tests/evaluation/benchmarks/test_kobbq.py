@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kalign.evaluation.benchmarks import kobbq
+from kalign.evaluation.benchmarks import kobbq, kobbq_scores
 from tests.conftest import Result
 from tests.evaluation.benchmarks.conftest import Declare
 from tests.providers.server import Body, Reply, says, serving
@@ -155,3 +155,28 @@ def test_columns_of_another_name_are_declared_by_the_user(
 def test_a_second_suite_is_refused(kalign_here: Call) -> None:
     refused = kalign_here("eval", "suite=kobbq", "suite=ko", "model=x")
     assert (refused.returncode, "suite is given twice" in refused.stderr) == (2, True)
+
+
+def test_one_template_shows_no_bias_that_became_less() -> None:
+    """The base is biased in every answer, the model in none; but all of it hangs on one template."""
+
+    def outcomes(families: int, *, biased: bool) -> list[kobbq_scores.Outcome]:
+        return [
+            kobbq_scores.Outcome(
+                ambiguous=True,
+                stereotyped=False,
+                category="-",
+                family=str(family),
+                chosen=True,
+                correct=not biased,
+                biased=biased,
+                unknown=not biased,
+            )
+            for family in range(families)
+            for _ in range(3)
+        ]
+
+    found = kobbq_scores.rows(outcomes(1, biased=True), outcomes(1, biased=False), margin=0.01)["tasks"]
+    verdicts = {row["task"]: row["change"]["verdict"] for row in found if row["change"]}
+    assert verdicts["ambiguous: diff-bias"] == "not shown"
+    assert verdicts["ambiguous: accuracy"] == "not shown"
