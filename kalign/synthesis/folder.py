@@ -30,6 +30,7 @@ FILES = {
     "judge": "judged.jsonl",
 }
 SHARDS = "shards"
+RESULTS = ("README.md", "report.html", "triplets.jsonl", "triplets.parquet")  # written over by every run
 T = TypeVar("T")
 
 
@@ -178,9 +179,11 @@ def require_same(folder: Folder, determining: Mapping[str, Any], accepted: Colle
 
     Raises:
         IntegrityError: a setting differs, and is not accepted.
+        ConfigError: the folder is something else's.
     """
     before = _json(folder.asked).get("determining")
     if before is None:
+        _require_free(folder.path)
         return
     now = json.loads(runs.canonical(determining))
     changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
@@ -190,6 +193,21 @@ def require_same(folder: Folder, determining: Mapping[str, Any], accepted: Colle
             f"{folder.path} was made with other settings: {details}; give another out=, or --accept-change "
             f"{left[0]} to make its files anew (answers to equal questions are kept)"
         )
+
+
+def _require_free(path: Path) -> None:
+    """Refuse to begin where something else lies that a run would write over; stages' files may be there.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"out={path} is a file; give a folder, which may be a new one")
+    for name in RESULTS:
+        if (path / name).exists():
+            raise ConfigError(
+                f"out={path} holds {name}, which no pipeline of kalign's wrote there; give another folder"
+            )
 
 
 def asked(folder: Folder) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class Plan:
         """What decides the triplets: settings, panel, models, and the pack's files."""
         panel = {f"judge.{key}": value for key, value in self.panel.determining().items()}
         models = {f"models.{role}": model for role, model in _numbered(self.cast.identified())}
-        pack = {"pack_sha256": files.sha256(self.texts.pack.folder)}
+        pack = {"pack_sha256": self.texts.pack.sha256}
         return {**self.pipeline.determining(), **panel, **models, **pack}
 
 

@@ -88,11 +88,18 @@ def read(path: Path, judged: Iterable[Judged]) -> Review:
     said: dict[str, dict[str, dict[str, str]]] = {}  # by row, person and criterion
     for number, row in files.read_jsonl(path):
         where = f"{path}:{number}"
-        if row.get("id") not in panel:
+        if not isinstance(row.get("id"), str) or row["id"] not in panel:
             raise DataError(
                 f"{where}: id {row.get('id')!r:.60} was never judged here; keep the ids of the sample"
             )
-        said[row["id"]] = dict(_answers(row, where))
+        known = said.setdefault(row["id"], {})  # files of several people may stand one after another
+        for person, answers in _answers(row, where):
+            if person in known:
+                raise DataError(
+                    f"{where}: id {row['id']} has two answers of person {person}; give each response the "
+                    "user_id of who gave it"
+                )
+            known[person] = answers
     people = sorted({person for answers in said.values() for person in answers})
     found = [_agreement(name, said, people, panel) for name in ASKED]
     refused = [
