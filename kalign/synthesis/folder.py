@@ -218,8 +218,19 @@ def asked(folder: Folder) -> dict[str, Any]:
 def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is not what kalign wrote; remove it to start anew")
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """What one of kalign's own files in a folder holds.
+
+    Raises:
+        DataError: it is no JSON.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as wrong:
         raise DataError(f"{path} is no JSON; remove it to start anew") from wrong
-    return content if isinstance(content, dict) else {}

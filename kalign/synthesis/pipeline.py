@@ -112,7 +112,7 @@ def plan(wanted: Wanted) -> Plan:
     """
     before = folder.asked(Folder(wanted.out)) if wanted.out else {}
     given = {word.partition("=")[0] for word in wanted.words}
-    kept = [word for word in before.get("words", []) if word.partition("=")[0] not in given]
+    kept = [word for word in _words(before) if word.partition("=")[0] not in given]
     words = (*kept, *wanted.words)
     pipeline, panel = settings.load(words)
     as_of = pipeline.as_of or before.get("as_of") or str(date.today())
@@ -127,6 +127,12 @@ def plan(wanted: Wanted) -> Plan:
     place = Folder(wanted.out or Path("synth") / label)
     folder.require_same(place, made.determining(), wanted.accept_change)
     return replace(made, folder=place)
+
+
+def _words(before: Mapping[str, Any]) -> list[str]:
+    """The words that a folder was made with."""
+    words = before.get("words", [])
+    return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
 
 
 def run(wanted: Wanted) -> Done:
@@ -263,7 +269,7 @@ def _make(work: Work, place: Folder, whole: Folder, stage: str) -> None:
         before = BEFORE[stage]
         if stage == "judge":
             _calibrate(work, place)
-        made = MAKE[stage](work, place.read(before, tally.KINDS[before]))
+        made = MAKE[stage](work, validity.placed(work, place.read(before, tally.KINDS[before])))
 
     def said() -> dict[str, Any]:
         account = {f"{role}|{model}": asdict(asked) for (role, model), asked in work.account.items()}
@@ -288,7 +294,12 @@ def _calibrate(work: Work, place: Folder) -> None:
 def _waves(pipeline: Pipeline, pack: Pack, place: Folder) -> list[dict[str, int]]:
     """How many seeds of each type each wave draws: the first is even, the others are what was short."""
     if place.plan.is_file():
-        waves: list[dict[str, int]] = json.loads(place.plan.read_text(encoding="utf-8"))
+        waves: list[dict[str, int]] = folder.read_json(place.plan)
+        known = {one.id for one in pack.taxonomy.types}
+        if not isinstance(waves, list) or not all(
+            isinstance(one, dict) and one.keys() <= known for one in waves
+        ):
+            raise DataError(f"{place.plan} is not what kalign wrote; remove it to draw the seeds anew")
         return waves
     first = planned(math.ceil(pipeline.size * pipeline.seeds.surplus), pack.taxonomy)
     files.write_json(place.plan, [first])

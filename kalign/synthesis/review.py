@@ -1,6 +1,5 @@
 """People look at a sample: rows out in Argilla's form, their answers in, how far they agree with judges."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from kalign import files, statistics
 from kalign.errors import DataError
 from kalign.judging.quorum import Decision
 from kalign.records import Judged
+from kalign.synthesis import folder
 from kalign.synthesis.texts import CITATIONS, CRITERIA, YES
 
 ASKED = tuple(name for name in CRITERIA if name != CITATIONS)  # people need no table of statutes
@@ -119,7 +119,10 @@ def refused(path: Path) -> list[str]:
     """The ids that people refused; none, where nobody has been asked."""
     if not path.is_file():
         return []
-    return list(json.loads(path.read_text(encoding="utf-8"))["refused"])
+    content = folder.read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("refused"), list):
+        raise DataError(f"{path} is not what kalign wrote; take people's answers in again")
+    return list(content["refused"])
 
 
 def _answers(row: Mapping[str, Any], where: str) -> list[tuple[str, dict[str, str]]]:

@@ -481,6 +481,10 @@ UNFIT: dict[str, tuple[Change, str]] = {
     "a blocked vote": (_vote("blocked"), "undecided_natural"),
     "a missing vote": (_vote("missing"), "undecided_natural"),
     "an unreadable vote": (_vote("unreadable"), "undecided_natural"),
+    "a vote on something else": (
+        lambda row: row["votes"][1].update(verdicts={"chosen_safe": "yes"}),
+        "undecided_natural",
+    ),
 }
 
 
