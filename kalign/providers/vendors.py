@@ -119,6 +119,11 @@ class Calls:
                 method, address, headers=sent, allow_redirects=False, proxy=proxy(address), **options
             ) as response:
                 content = await response.read()
+        except aiohttp.ClientHttpProxyError as wrong:  # its own words hold the proxy's password
+            raise Interrupted(
+                f"{named} cannot be reached (the proxy of the environment answers HTTP {wrong.status}); run "
+                "the same command again"
+            ) from None
         except (TimeoutError, aiohttp.ClientError, OSError) as wrong:
             reason = redacted(f"{type(wrong).__name__}: {wrong}", key)
             raise Interrupted(f"{named} cannot be reached ({reason}); run the same command again") from wrong

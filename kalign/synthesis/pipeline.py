@@ -148,8 +148,8 @@ def run(wanted: Wanted) -> Done:
     place = whole if wanted.shard[1] == 1 else whole.shard(*wanted.shard)
     with folder.private():
         place.path.mkdir(parents=True, exist_ok=True)
-        _remember(whole, asked)
         with _working(asked, place, wanted) as work:
+            _remember(whole, asked)  # now that no other process works here
             if wanted.shard[1] > 1:
                 for stage in STAGES[:-1]:
                     _stage(work, place, whole, stage)

@@ -17,6 +17,7 @@ from kalign import cli, files, packs
 from kalign.config.data import Data
 from kalign.data import sources
 from kalign.errors import DataError
+from kalign.providers import Ledger
 from kalign.records import Judged
 from kalign.synthesis import work
 from kalign.synthesis.folder import Folder
@@ -240,6 +241,18 @@ def test_files_of_a_folder_that_are_damaged_are_named(made: Made, kalign_here: K
         refused = kalign_here("synth", *made.words[:-1], "out=out")
         assert refused.returncode == 3 and f"out/{name} is " in refused.stderr
         Path("out", name).unlink()
+
+
+def test_a_second_process_changes_nothing_in_a_folder_where_one_works(
+    made: Made, kalign_here: Kalign
+) -> None:
+    shutil.copytree(made.out, "out")
+    noted = [Path("out", name) for name in ("pipeline.json", "plan.json")]
+    before = [path.read_bytes() for path in noted]
+    with Ledger("out/ledger.sqlite"):
+        refused = kalign_here("synth", *made.words[:-2], "size=5", "out=out", "--accept-change", "size")
+    assert refused.returncode == 2 and "is written by process" in refused.stderr
+    assert [path.read_bytes() for path in noted] == before
 
 
 def test_a_winner_that_is_no_candidate_is_named_with_its_line(made: Made) -> None:
