@@ -208,7 +208,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """An attack with the candidates for its chosen answer, and the one that won."""
+    """An attack with the candidates for its chosen answer, and the one that won.
+
+    Raises:
+        ValueError: the winner is none of the candidates.
+    """
 
     id: str
     attack: Attack
@@ -217,6 +221,12 @@ class Response:
     winner: int | None = None  # which candidate
     candidates: tuple[Candidate, ...] = ()
     dropped: str = ""
+
+    def __post_init__(self) -> None:
+        if self.winner is not None and not 0 <= self.winner < len(self.candidates):
+            raise ValueError(
+                f"winner {self.winner} is none of {len(self.candidates)} candidates, which are counted from 0"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,12 +55,13 @@ def read(path: Path, *, largest_bytes: int = LARGEST_FILE_BYTES) -> Any:
             through aliases.
     """
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as stream:
+            raw = stream.read(largest_bytes + 1)
     except OSError as wrong:
         raise DataError(f"{path} cannot be read: {wrong.strerror}; give the path of a YAML file") from wrong
     if len(raw) > largest_bytes:
         raise DataError(
-            f"{path} has {len(raw)} bytes, and may have {largest_bytes} at most; is it another file?"
+            f"{path} is too large: it may have {largest_bytes} bytes at most; is it another file?"
         )
     try:
         text = raw.decode("utf-8-sig")

@@ -56,5 +56,5 @@ def test_a_file_that_is_missing_too_large_or_not_utf_8_is_refused(tmp_path: Path
         yaml_files.read(tmp_path / "none.yaml")
     with pytest.raises(DataError, match="0xff is not UTF-8"):
         read(tmp_path, b"a: \xff")
-    with pytest.raises(DataError, match="may have 1048576 at most"):
+    with pytest.raises(DataError, match="may have 1048576 bytes at most"):
         read(tmp_path, "a: " + "b" * 1_100_000)

@@ -60,8 +60,9 @@ def _existing(path: str) -> "Ledger":
 
     from kalign.providers import Ledger
 
-    if not Path(path).expanduser().is_file():
-        raise ConfigError(f"{path} is no file; give the path of a ledger, which ends in .sqlite")
+    place = Path(path).expanduser()
+    if not place.is_file() or not place.stat().st_size:
+        raise ConfigError(f"{path} is no file, or empty; give the path of a ledger, which ends in .sqlite")
     return Ledger(path)
 
 
@@ -110,7 +111,7 @@ def _key(provider: "Provider") -> str:
     """Whether the variable is set; its value stays where it is."""
     if provider.key_env is None:
         return "no key"
-    return f"{provider.key_env}{'' if os.environ.get(provider.key_env) else ' is not set'}"
+    return f"{provider.key_env}{'' if os.environ.get(provider.key_env, '').strip() else ' is not set'}"
 
 
 COMMANDS: Mapping[str, Command] = {

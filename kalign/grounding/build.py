@@ -7,6 +7,7 @@ Which keys and headings these are is said by the pack's `citations.yaml`.
 import csv
 import gzip
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,7 +111,7 @@ def _from_index(
                     articles.append(
                         _article(law, row["article"], row["branch"], row["title"], row["deleted"] == "1")
                     )
-    except (OSError, KeyError, ValueError, EOFError) as wrong:
+    except (OSError, KeyError, TypeError, ValueError, EOFError, csv.Error, zlib.error) as wrong:
         raise DataError(f"{path} is no index of articles: {wrong!r}") from wrong
     return laws, articles
 
@@ -138,7 +139,10 @@ def _from_checkout(
 
 
 def _parted(path: Path) -> tuple[dict[str, Any], list[str]]:
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as wrong:
+        raise DataError(f"{path}: not UTF-8, byte {wrong.start}; fetch it again") from wrong
     parts = re.split(r"^---\s*$", text, maxsplit=2, flags=re.MULTILINE)
     if len(parts) < 3:
         raise DataError(f"{path} has no front matter between two lines of ---")
@@ -146,7 +150,9 @@ def _parted(path: Path) -> tuple[dict[str, Any], list[str]]:
         head = yaml.load(parts[1], Loader=yaml.BaseLoader)  # numbers with leading zeros stay text
     except yaml.YAMLError as wrong:
         raise DataError(f"{path}: its front matter is no YAML: {' '.join(str(wrong).split())}") from wrong
-    return dict(head or {}), parts[2].splitlines()
+    if not isinstance(head, dict):
+        raise DataError(f"{path}: its front matter has no keys")
+    return head, parts[2].splitlines()
 
 
 def _articles(

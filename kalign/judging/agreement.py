@@ -67,4 +67,4 @@ def coverage(panels: Sequence[Sequence[Vote]]) -> list[Coverage]:
 
 
 def _ratings(votes: Sequence[Vote], question: str) -> list[Verdict | None]:
-    return [vote.verdicts[question] if vote.valid else None for vote in votes]
+    return [vote.verdicts.get(question) for vote in votes]

@@ -41,11 +41,11 @@ def needed(rule: str, judges: int) -> int:
 def decide(votes: Sequence[Vote], question: str, *, passing: Collection[str | int], rule: str) -> Decision:
     """What a panel says: yes with enough passing votes, no where they cannot be reached any more.
 
-    A vote that is not valid counts for neither side: it keeps a panel from being unanimous, and leaves it
-    undecided unless the valid votes alone decide.
+    A vote that is not valid, or says nothing of the question, counts for neither side: it keeps a panel from
+    being unanimous, and leaves it undecided unless the valid votes alone decide.
     """
     wanted = needed(rule, len(votes))
-    valid = [vote.verdicts[question] for vote in votes if vote.valid]
+    valid = [vote.verdicts[question] for vote in votes if question in vote.verdicts]
     agreeing = sum(verdict in passing for verdict in valid)
     if agreeing >= wanted:
         return Decision.YES

@@ -3,7 +3,6 @@ with the tagger."""
 
 import csv
 import heapq
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
@@ -22,6 +21,7 @@ from kalign.statistics import krippendorff, raw, wilson
 RATED = ("culture", "domain", "task", "geo")
 COLUMNS = ("row", "text_sha256", "lang", "text", *RATED)
 NOTHING = "none"
+FORMULA = ("=", "+", "-", "@")  # what a cell begins with that a spreadsheet would run
 
 
 def draw(folder: Path, out: Path, *, size: int, seed: int = 0) -> int:
@@ -51,10 +51,21 @@ def draw(folder: Path, out: Path, *, size: int, seed: int = 0) -> int:
     for sample in corpora.samples(corpus):
         if sample.row in wanted:
             key = tags.key(sample.text)
-            sheet.append([sample.row, key, languages[sample.row], sample.text, *("" for _ in RATED)])
-    with files.atomic(out) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+            text = harmless(sample.text)
+            sheet.append([sample.row, key, languages[sample.row], text, *("" for _ in RATED)])
+    # With the mark by which spreadsheets know UTF-8; without it they show Hangul as something else
+    with files.atomic(out) as partial, partial.open("w", encoding="utf-8-sig", newline="") as stream:
         csv.writer(stream).writerows([COLUMNS, *sheet])
     return len(sheet)
+
+
+def harmless(text: str) -> str:
+    """A text as a cell that no spreadsheet takes for a formula; the text itself is known by its hash.
+
+    >>> harmless("=HYPERLINK(1)"), harmless("an answer")
+    ("'=HYPERLINK(1)", 'an answer')
+    """
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
 def stratum(culture: Sequence[str]) -> str:
@@ -118,10 +129,7 @@ def _with_tagger(
 
 def _corpus(folder: Path) -> Corpus:
     """The corpus that was tagged into a folder."""
-    noted = folder / "tagging.json"
-    if not noted.is_file():
-        raise DataError(f"{folder} is no folder that kalign tag wrote; give tags=DIR")
-    said = json.loads(noted.read_text(encoding="utf-8"))
+    said = tagging.of_folder(folder)
     source = Source(**{key: said[key] for key in ("path", "revision", "subset", "split")})
     if sources.digest(source) != said["sha256"]:
         raise IntegrityError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kalign import yaml_files
-from kalign.config import Source
+from kalign.config import Source, words
 from kalign.config.rules import one_of
 from kalign.data import tags
 from kalign.errors import ConfigError
@@ -66,6 +66,8 @@ def read(path: Path) -> list[Dataset]:
 
 def _dataset(stage: str, name: str, block: Any) -> Dataset:
     where = f"stages.{stage}.{name}"
+    if "/" in name:  # it names the folder of its tags
+        raise ConfigError(f"{where}: a data set's name has no '/'; write another one")
     if not isinstance(block, dict):
         raise ConfigError(f"{where} must be a mapping, such as {{path: FILE, columns: {{text: prompt}}}}")
     for key in block:
@@ -73,6 +75,8 @@ def _dataset(stage: str, name: str, block: Any) -> Dataset:
     mapped = column_map(str(block["map"])) if "map" in block else {}
     merged = {**mapped, **block}
     for key in ("columns", "values"):
+        if not isinstance(block.get(key) or {}, dict):
+            raise ConfigError(f"{where}.{key} must be a mapping, such as {{text: prompt}}")
         merged[key] = {**(mapped.get(key) or {}), **(block.get(key) or {})}
     corpus = None
     if merged.get("path"):
@@ -87,8 +91,8 @@ def _dataset(stage: str, name: str, block: Any) -> Dataset:
             ),
             columns=merged["columns"],
             values=merged["values"],
-            share=float(merged.get("share", 1.0)),
-            seed=int(merged.get("seed", 42)),
+            share=words.number(f"{where}.share", str(merged.get("share", 1.0))),
+            seed=words.count(f"{where}.seed", str(merged.get("seed", 42)), least=0),
         )
     dataset = Dataset(
         stage=stage, name=name, corpus=corpus, tags=Path(merged["tags"]) if merged.get("tags") else None

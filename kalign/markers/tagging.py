@@ -6,7 +6,6 @@ DIR/
     tags.parquet    all of them, in the order of the corpus; written last
 """
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from tqdm import tqdm
 
 from kalign import files, runs
 from kalign.data import tags
-from kalign.errors import DataError, IntegrityError
+from kalign.errors import ConfigError, DataError, IntegrityError
 from kalign.markers import corpora, schema
 from kalign.markers.corpora import Corpus, Sample
 from kalign.markers.tagger import Tagged, Tagger
@@ -129,11 +128,31 @@ def _made_by(corpus: Corpus, tagger: Tagger) -> dict[str, str | None]:
     return {"tagger": tagger.name, "tagger_version": tagger.version, "prompt_hash": tagger.prompt_hash}
 
 
+def of_folder(out: Path) -> dict[str, Any]:
+    """What a folder of tags notes of itself.
+
+    Raises:
+        DataError: it is no such folder, or damaged.
+    """
+    noted = out / "tagging.json"
+    if not noted.is_file():
+        raise DataError(f"{out} is no folder that kalign tag wrote; give tags=DIR")
+    try:
+        return files.parse_object(noted.read_text(encoding="utf-8"), str(noted))
+    except UnicodeDecodeError as wrong:
+        raise DataError(f"{noted} is no text; remove {out}, and tag again") from wrong
+
+
 def _require_same(out: Path, identity: dict[str, Any]) -> None:
     noted = out / "tagging.json"
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"out={out} is a file; give a folder, which may be a new one")
     if not noted.exists():
+        for name in ("parts", "tags.parquet"):  # would be taken for ours, and the first one be removed
+            if (out / name).exists():
+                raise ConfigError(f"{out} holds {name} that kalign did not write; give another out=")
         files.write_json(noted, identity)
-    old = json.loads(noted.read_text(encoding="utf-8"))
+    old = of_folder(out)
     changed = [
         key
         for key in sorted({*old, *identity})

@@ -1,11 +1,13 @@
 """A culture pack as one object; each of its files is read when it is first asked for."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from kalign import files
 from kalign.errors import DataError
 from kalign.packs import institutions, policy, shapes, taxonomy
 from kalign.packs.policy import Policy
@@ -14,6 +16,7 @@ from kalign.packs.taxonomy import Node, Taxonomy
 from kalign.records import Institution
 
 FILE = "pack.yaml"
+CACHE = "__pycache__"  # of a package that brings a pack
 PRINCIPLE: Shape = {"id": Key(kind="text"), "name": Key(kind="names"), "requirement": Key(kind="text")}
 HEADINGS: Shape = {
     name: Key(kind="text")
@@ -66,6 +69,17 @@ class Pack:
     headings: Mapping[str, str]  # of a rendered policy
 
     @cached_property
+    def sha256(self) -> str:
+        """The hash of the pack's files with their names, without what git, editors and Python put beside
+        them: a commit or an import is no other pack."""
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.rglob("*")):
+            name = path.relative_to(self.folder)
+            if path.is_file() and not any(part.startswith(".") or part == CACHE for part in name.parts):
+                digest.update(f"{name.as_posix()}\0{files.sha256(path)}\0".encode())
+        return digest.hexdigest()
+
+    @cached_property
     def taxonomy(self) -> Taxonomy:
         """The tree of what is harmful.
 
@@ -94,13 +108,20 @@ class Pack:
         """The policy of every category, by its id.
 
         Raises:
-            DataError: a file is not what it should be, or a category has none.
+            DataError: a file is not what it should be, a category has none, or a principle of the pack is
+                missing in one.
         """
         names = [f"{policy.FOLDER}/{category.id}.yaml" for category in self.taxonomy.categories]
         read = [
             policy.policy(shapes.required(self.folder, name, policy.SHAPE, language=self.language))
             for name in names
         ]
+        for one, name in zip(read, names, strict=True):
+            if missing := [principle.id for principle in self.principles if principle.id not in one.strategy]:
+                raise DataError(
+                    f"{self.folder}/{name}: strategy says nothing of principle {missing[0]}; kalign pack "
+                    f"check {self.folder} lists every finding"
+                )
         return {one.category: one for one in read}
 
     def named(self, names: Mapping[str, str]) -> str:

@@ -29,12 +29,16 @@ SHAPE: Shape = {"patterns": Key(kind=PATTERN, many=True)}
 # What is private in every country; a pack's own patterns come first
 AT = r"(?: ?@ ?|\s*[\[(]\s*(?i:at)\s*[\])]\s*)"
 DOT = r"(?:\.|\s*[\[(]\s*(?i:dot)\s*[\])]\s*)"
-OTHER = r"[^\x00-\x7f\s]+"  # names and domains in any other script; what follows a Latin one is a particle
-LABEL = rf"(?:[a-zA-Z0-9-]+|{OTHER})"
-LAST = rf"(?:[a-zA-Z][a-zA-Z0-9-]*|{OTHER})"  # no digit first: prices (3 @ 1.5) and versions (name@2.0) stay
+# Of bounded length, as addresses are: an answer may be a million letters without a space
+OTHER = (
+    r"[^\x00-\x7f\s]{1,64}"  # names and domains in any other script; what follows a Latin one is a particle
+)
+LABEL = rf"(?:[a-zA-Z0-9-]{{1,64}}|{OTHER})"
+# No digit first: prices (3 @ 1.5) and versions (name@2.0) stay
+LAST = rf"(?:[a-zA-Z][a-zA-Z0-9-]{{0,63}}|{OTHER})"
 EMAIL = {
     "name": "email",
-    "pattern": rf"(?:[\w.+-]+|{OTHER}){AT}(?:{LABEL}{DOT})+{LAST}",
+    "pattern": rf"(?:[\w.+-]{{1,64}}|{OTHER}){AT}(?:{LABEL}{DOT})+{LAST}",
     "mask": "[e-mail]",
 }
 
@@ -147,4 +151,6 @@ def _patterns(entries: Iterable[Content]) -> Iterator[Pattern]:
             compiled = re.compile(entry["pattern"], re.ASCII)
         except re.error as wrong:
             raise DataError(f"{entry['name']} has no regular expression: {wrong}") from wrong
+        if compiled.match(""):
+            raise DataError(f"{entry['name']} has a regular expression that finds nothing at all everywhere")
         yield Pattern(name=entry["name"], pattern=compiled, mask=entry["mask"], check=entry.get("check"))

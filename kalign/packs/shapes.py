@@ -77,9 +77,8 @@ def _checksum(value: Any) -> bool:
     if not isinstance(value, dict) or set(value) != keys or not isinstance(value["weights"], list):
         return False
     numbers = [*value["weights"], value["modulus"], value["from"]]
-    return bool(value["weights"]) and all(
-        isinstance(one, int) and not isinstance(one, bool) for one in numbers
-    )
+    whole = all(isinstance(one, int) and not isinstance(one, bool) for one in numbers)
+    return bool(value["weights"]) and whole and value["modulus"] > 0
 
 
 KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {

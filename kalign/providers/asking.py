@@ -3,12 +3,14 @@ into the ledger."""
 
 import asyncio
 import time
+from dataclasses import replace
 
 from kalign.errors import Interrupted, KalignError, ProviderError
 from kalign.providers.answer import Answer, Status, Usage
 from kalign.providers.attempts import Attempts
 from kalign.providers.budget import Budget
 from kalign.providers.client import Client
+from kalign.providers.counting import dearest
 from kalign.providers.lanes import Lane
 from kalign.providers.outcome import Again, Ended, Outcome, Refused, wrong_model
 from kalign.providers.reading import read
@@ -83,7 +85,10 @@ class Asking:
         try:
             attempts.begin()
             reply = await self._client.send(request.provider, request.path, request.body())
-            outcome = reply if isinstance(reply, Again) else read(request, reply)
+            if isinstance(reply, Again):
+                outcome: Outcome = replace(reply, usage=dearest(request)) if reply.billed else reply
+            else:
+                outcome = read(request, reply)
             usage = Usage() if isinstance(outcome, Refused) else outcome.usage
             return outcome
         finally:

@@ -60,6 +60,9 @@ class Attempts:
         self._counted += 1
         self._billed += outcome.billed
         lane.failed(self._started, outcome.reason)
+        if outcome.after is not None and outcome.after > lane.patience:
+            lane.give_up(f"it asks to wait {outcome.after:.0f} s ({outcome.reason})")
+            return None
         waited = provider.backoff * 2.0 ** min(self._counted - 1, 10)
         self.pause = outcome.after if outcome.after is not None else min(waited, LONGEST_PAUSE)
         if self._counted < provider.attempts and self._billed < MOST_BILLED:

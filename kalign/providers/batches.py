@@ -77,6 +77,9 @@ def write(
             part.add(line)
         if part.lines:
             paths.append(part.close())
+    except OSError as wrong:
+        files.raise_if_full(wrong, folder)
+        raise
     finally:
         part.discard()
     return paths
@@ -204,9 +207,9 @@ def _result(row: Mapping[str, Any], where: str) -> tuple[str, Reply | None]:
     if isinstance(result, dict):  # Anthropic
         if result.get("type") == "succeeded":
             return key, _reply(200, result.get("message"))
-        error = result.get("error") or {}
-        inner = error.get("error") or error
-        refused = inner.get("type") == "invalid_request_error"
+        error = result.get("error")
+        inner = error.get("error") or error if isinstance(error, dict) else {}
+        refused = isinstance(inner, dict) and inner.get("type") == "invalid_request_error"
         return key, _reply(400, {"error": inner}) if refused else None
     response = row.get("response")
     if not isinstance(response, dict):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 
 from kalign.errors import ConfigError
-from kalign.providers.reading import prompt_tokens
+from kalign.providers.counting import prompt_tokens
 from kalign.providers.request import Request
 
 

@@ -7,10 +7,12 @@ apart on its raw form.
 
 import asyncio
 import json
+import re
 import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from kalign.errors import ConfigError
 from kalign.providers.outcome import Again, Reply
 from kalign.providers.provider import Provider
 from kalign.providers.reading import redacted
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 LARGEST_REPLY_BYTES = 16 * 1024 * 1024
+PROXY_WANTS_PASSWORD = 407
+PROXY = re.compile(r"https?://(?:[^/\s@]+@)?(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?/?")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -63,6 +67,10 @@ class Client:
                 if key:  # some servers repeat it in their error; nobody after this line can pass it on
                     whole = whole.replace(key.encode(), b"***")
                 return Reply(status=response.status, headers=names, body=whole)
+        except aiohttp.ClientHttpProxyError as wrong:  # its own words hold the proxy's password
+            if wrong.status == PROXY_WANTS_PASSWORD:
+                return Reply(status=wrong.status, headers={}, body=b"")
+            return Again(reason=f"the proxy of the environment answers HTTP {wrong.status}")
         except TimeoutError:
             return Again(reason=f"no whole reply within {provider.timeout:g} s")
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as wrong:
@@ -80,9 +88,22 @@ async def _bounded(response: "aiohttp.ClientResponse") -> bytes | None:
 
 
 def proxy(address: str) -> str | None:
-    """The proxy that the environment names for an address; none for this machine."""
+    """The proxy that the environment names for an address; none for this machine.
+
+    Raises:
+        ConfigError: the environment names something else.
+    """
     parts = urlsplit(address)
     host = parts.hostname or ""
     if host in LOOPBACK or urllib.request.proxy_bypass(host):
         return None
-    return urllib.request.getproxies().get(parts.scheme)
+    named = urllib.request.getproxies().get(parts.scheme)
+    if named is None:
+        return None
+    whole = named if "://" in named else f"http://{named}"  # as curl and others read HOST:PORT
+    if not PROXY.fullmatch(whole):
+        raise ConfigError(
+            f"{parts.scheme}_proxy names no proxy that can be asked; export "
+            f"{parts.scheme}_proxy=http://HOST:PORT, or unset it"
+        )
+    return whole

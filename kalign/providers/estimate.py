@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from kalign.providers.budget import most
+from kalign.providers.counting import prompt_tokens
 from kalign.providers.ledger import Ledger
-from kalign.providers.reading import prompt_tokens
 from kalign.providers.request import Request
 
 AT_ONCE = 500

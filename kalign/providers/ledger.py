@@ -15,7 +15,7 @@ from kalign import files, runs
 from kalign.errors import IntegrityError, ResourceError
 from kalign.providers import disk
 from kalign.providers.answer import FINAL, Answer, Status, Usage
-from kalign.providers.reading import parsed
+from kalign.providers.objects import parsed
 from kalign.providers.request import Request
 
 SCHEMA_VERSION = "1"
@@ -31,6 +31,8 @@ CREATE TABLE IF NOT EXISTS spent (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+MAGIC = b"SQLite format 3\0"
+TABLES = {"answer", "spent", "meta"}
 COLUMNS = (
     "key, about, provider, asked, status, text, reason, model, finish, tokens_in, tokens_out, cost, "
     "attempts, seconds"
@@ -65,6 +67,7 @@ class Ledger:
         with contextlib.ExitStack() as opening:
             self._lock = opening.enter_context(disk.locked(self.path))
             with _plainly(self.path):
+                self._require_ledger()
                 disk.create_private(self.path)
                 self._database = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
                 opening.callback(self._database.close)
@@ -73,7 +76,9 @@ class Ledger:
                 self._database.execute("PRAGMA journal_mode=WAL")
                 self._database.execute("PRAGMA synchronous=FULL")
                 self._database.executescript(LAYOUT)
-            self._require_version()
+                self._database.execute(
+                    "INSERT OR IGNORE INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,)
+                )
             self._closing = opening.pop_all()
 
     def __enter__(self) -> "Ledger":
@@ -187,13 +192,32 @@ class Ledger:
                     self._database.execute("DETACH other")
         return sum(self.counts().values()) - before
 
-    def _require_version(self) -> None:
-        version = self.remembered("schema_version")
-        if version is None:
-            self.remember("schema_version", SCHEMA_VERSION)
-        elif version != SCHEMA_VERSION:
+    def _require_ledger(self) -> None:
+        """Refuse somebody else's database, and a ledger of another version, before anything is written there.
+
+        Raises:
+            IntegrityError: it is one.
+        """
+        if not self.path.is_file() or not self.path.stat().st_size:
+            return
+        with self.path.open("rb") as stream:  # SQLite takes a short file for an empty one, and writes over it
+            if stream.read(len(MAGIC)) != MAGIC:
+                raise IntegrityError(
+                    f"{self.path} is no ledger, or damaged; name another file, or restore a copy"
+                )
+        with contextlib.closing(sqlite3.connect(self.path)) as found:
+            tables = {
+                name for (name,) in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            }
+            said = "SELECT value FROM meta WHERE name = 'schema_version'"
+            row = found.execute(said).fetchone() if "meta" in tables else None
+        if row is None and not tables <= TABLES:  # some of ours alone: killed while it was made
             raise IntegrityError(
-                f"{self.path} is a ledger of version {version}, and this kalign writes {SCHEMA_VERSION}; go "
+                f"{self.path} is a database of something else, and no ledger; name another file"
+            )
+        if row is not None and row[0] != SCHEMA_VERSION:
+            raise IntegrityError(
+                f"{self.path} is a ledger of version {row[0]}, and this kalign writes {SCHEMA_VERSION}; go "
                 "on with the kalign that made it, or name a new file"
             )
 

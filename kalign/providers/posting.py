@@ -15,7 +15,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from kalign.errors import Interrupted, ProviderError
+from kalign.errors import DataError, Interrupted, ProviderError
 from kalign.providers.answer import Status
 from kalign.providers.batches import SHARE, Form, Taken, take_in, write
 from kalign.providers.budget import most, within
@@ -71,7 +71,7 @@ async def advance(
 async def _advance(path: Path, requests: Spool, vendor: Vendor, ledger: Ledger, folder: Path) -> Batch:
     mark = f"{path.name}#{ledger.remembered(f'lost:{path.name}') or 0}"
     known = ledger.remembered(f"batch:{mark}") or await _submitted(path, mark, vendor, ledger)
-    state = await vendor.state(known)
+    state = await state_of(vendor, known)
     if not state.over:
         return Batch(file=path.name, id=known, state=state)
     kept: Counter[Status] = Counter()
@@ -87,6 +87,22 @@ async def _advance(path: Path, requests: Spool, vendor: Vendor, ledger: Ledger, 
         ledger.remember(f"lost:{path.name}", str(int(mark.partition("#")[2]) + 1))
     whole = Taken(kept=dict(kept), left=left, unknown=unknown)
     return Batch(file=path.name, id=known, state=state, taken=whole)
+
+
+async def state_of(vendor: Vendor, batch: str) -> State:
+    """How a batch is.
+
+    Raises:
+        DataError: the endpoint says it in no form that is the vendor's.
+    """
+    try:
+        return await vendor.state(batch)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as wrong:
+        if isinstance(wrong, DataError):
+            raise
+        raise DataError(
+            f"the batch endpoint says of {batch} nothing that its vendor would; is base_url that of batch=?"
+        ) from wrong
 
 
 async def _submitted(path: Path, mark: str, vendor: Vendor, ledger: Ledger) -> str:

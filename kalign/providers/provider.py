@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from kalign.config import Licence, options, suspicion
 from kalign.config.rules import above, one_of
@@ -15,7 +16,15 @@ STRUCTURED = ("json_schema", "json_object", "none")
 OTHER_MODEL = ("stop", "mark", "accept")
 MAX_TOKENS_KEYS = ("max_tokens", "max_completion_tokens")
 BATCH = ("openai", "anthropic")
+ADDRESS = re.compile(r"https?://[^/@\s?#]+(?:/[^\s?#]*)?")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+KEY = re.compile(r"[!-~]+")  # what a header may hold, without a space
+# What kalign itself says in a request: another value of it would be sent beside what the key, the budget and
+# the reading of an answer hold true
+SAID = (
+    *("model", "messages", "input", "encoding_format", "response_format", "stream", "n", "stop", "seed"),
+    *("temperature", "top_p", *MAX_TOKENS_KEYS),
+)
 
 
 @dataclass(kw_only=True)
@@ -68,10 +77,12 @@ class Provider:
         where = f"provider {self.name}"
         if not self.model.strip():
             raise ConfigError(f"{where} names no model; write {self.name}:MODEL, or set model in its file")
-        if self.base_url is not None and not re.match(r"https?://[^/@\s]+(/|$)", self.base_url):
+        if self.base_url is not None and not _is_address(self.base_url):
+            secret = re.search(r"[@?#]", self.base_url)  # behind one of these may stand a key
+            shown = "" if secret else f"={self.base_url}"
             raise ConfigError(
-                f"{where}: base_url={self.base_url} is no address of an endpoint; write "
-                "https://HOST/v1, without user or password"
+                f"{where}: base_url{shown} is no address of an endpoint; write https://HOST/v1, without "
+                "user, password or anything behind '?'"
             )
         if self.key_env is not None and not VARIABLE.fullmatch(self.key_env):
             raise ConfigError(
@@ -87,6 +98,11 @@ class Provider:
         above(f"{where}: backoff", self.backoff, 0, inclusive=True)
         if self.requests_per_minute is not None:
             above(f"{where}: requests_per_minute", self.requests_per_minute, 0)
+        if taken := [key for key in self.extra if key in SAID]:
+            raise ConfigError(
+                f"{where}: extra.{taken[0]} is said by kalign itself; leave it out of extra, and set it by "
+                "the provider's own settings or its sampling"
+            )
         if (self.price_in is None) != (self.price_out is None):
             raise ConfigError(f"{where} has one price of two; give price_in and price_out, or neither")
         self.licence.check()
@@ -102,7 +118,7 @@ class Provider:
         """The key's value, read at this moment; it is never kept, written, logged or printed.
 
         Raises:
-            ConfigError: the variable is not set.
+            ConfigError: the variable is not set, or holds what cannot be a key.
         """
         if self.key_env is None:
             return None
@@ -111,6 +127,11 @@ class Provider:
             raise ConfigError(
                 f"provider {self.name} needs a key, and {self.key_env} is not set; export {self.key_env}"
             )
+        if not KEY.fullmatch(value):
+            raise ConfigError(
+                f"provider {self.name}: {self.key_env} holds no key, but several lines, words or letters "
+                f"that no key has; export {self.key_env} anew"
+            )
         return value
 
     def cost(self, tokens_in: int, tokens_out: int) -> float | None:
@@ -118,6 +139,17 @@ class Provider:
         if self.price_in is None or self.price_out is None:
             return None
         return (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6
+
+
+def _is_address(url: str) -> bool:
+    """Whether a URL can be asked: a host that can be looked up, a port that there is, and nothing secret."""
+    if not ADDRESS.fullmatch(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname and parts.hostname.encode("idna") and parts.port != 0)
+    except ValueError:  # a UnicodeError is one
+        return False
 
 
 def shipped() -> dict[str, Path]:

@@ -2,22 +2,30 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from kalign.config.suspicion import SECRET
 from kalign.providers import vectors
 from kalign.providers.answer import Status, Usage
+from kalign.providers.counting import counted, dearest, prompt_tokens, tokens
+from kalign.providers.objects import breach, parsed
 from kalign.providers.outcome import Again, Ended, Outcome, Refused, Reply
 from kalign.providers.request import Request
 
-FENCED = re.compile(r"\s*```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
 # Endings that are a provider's safety block: OpenAI's, Anthropic's and Gemini's words for it
 BLOCKS = ("content_filter", "refusal", "safety", "prohibited_content", "blocklist", "recitation", "spii")
 CUTS = ("length", "max_tokens", "model_context_window_exceeded")
 NO_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "access_terminated")
+NO_CREDIT = "credit balance is too low"  # Anthropic's words for it, in what is otherwise an invalid request
+# Keys and places that are not accepted, in what is otherwise an invalid request: OpenAI's and Gemini's words
+NO_KEY = ("invalid_api_key", "API_KEY_INVALID")
+NO_PLACE = ("unsupported_country_region_territory", "FAILED_PRECONDITION")
+FILTERED = ("content_filter", "content_policy_violation")
+LONGEST_TOKEN = 64  # characters, on average over an answer; far too many
+USER = re.compile(r"//[^/\s@]+@")  # who is let in at an address, such as a proxy's
 SHORT = 200  # characters of a server's own words in a message
 # A name with a date or a version after it is a snapshot of the model that was asked
 SNAPSHOT = re.compile(r"[-@:.]?(?:\d{4}-?\d{2}-?\d{2}|\d{4,8}|latest|preview[-\d]*|v\d+|0*\d{1,3})")
@@ -31,20 +39,28 @@ def read(request: Request, reply: Reply) -> Outcome:
         content = json.loads(reply.body)
         json.dumps(content, ensure_ascii=False).encode("utf-8")  # finds halves of surrogate pairs
     except (ValueError, RecursionError):
-        shape = "HTML" if reply.body.lstrip()[:1] == b"<" else "no JSON"
-        return Again(reason=f"the server answered 200 with {shape}", billed=True)
+        if reply.body.lstrip()[:1] == b"<":  # some page on the way, and no answer of a model
+            return Again(reason="the server answered 200 with HTML", billed=True)
+        return Again(reason="the server answered 200 with no JSON", billed=True, usage=dearest(request))
     if not isinstance(content, dict):
-        return Again(reason=f"the server answered 200 with a {type(content).__name__}", billed=True)
+        reason = f"the server answered 200 with a {type(content).__name__}"
+        return Again(reason=reason, billed=True, usage=dearest(request))
     if "error" in content and content["error"] and not content.get("choices"):
         return _fault(request, Reply(status=_code(content["error"]), headers=reply.headers, body=reply.body))
     return _vector(request, content) if request.embedding else _content(request, content)
 
 
 def _content(request: Request, content: Mapping[str, Any]) -> Outcome:
-    model, usage = _text(content.get("model")), _usage(content)
+    model, usage = (
+        redacted(_text(content.get("model"))),
+        counted(content),
+    )
     text, refusal, finish = _said(content)
-    if usage.tokens_out == 0 and text:  # some servers count nothing; a budget must not think it free
-        usage = Usage(tokens_in=usage.tokens_in or prompt_tokens(request), tokens_out=tokens(text))
+    if text:  # some servers do not count all of it; a budget must not think that free
+        usage = Usage(
+            tokens_in=usage.tokens_in or prompt_tokens(request),
+            tokens_out=usage.tokens_out or tokens(text),
+        )
     provider = request.provider
     ended = partial(Ended, model=model, finish=finish, usage=usage)
     if refusal:
@@ -59,6 +75,15 @@ def _content(request: Request, content: Mapping[str, Any]) -> Outcome:
         return ended(status=Status.TRUNCATED, text=text, reason=reason)
     if not text.strip():
         return Again(reason="the answer holds no text", billed=True, empty=True, usage=usage)
+    return _whole(request, text, ended)
+
+
+def _whole(request: Request, text: str, ended: Callable[..., Ended]) -> Ended:
+    """What a text means that came to its end: content, if it has the length and form that were asked for."""
+    most = LONGEST_TOKEN * request.most_tokens_out
+    if 0 < most < len(text):  # a server that knows no limit; nobody else should have to read it
+        reason = f"{len(text):,} characters, more than {request.settings.max_tokens} tokens can be"
+        return ended(status=Status.UNREADABLE, text=text[:most], reason=reason)
     if request.schema is None:
         return ended(status=Status.OK, text=text)
     found = parsed(text)
@@ -71,7 +96,10 @@ def _content(request: Request, content: Mapping[str, Any]) -> Outcome:
 
 
 def _vector(request: Request, content: Mapping[str, Any]) -> Outcome:
-    model, usage = _text(content.get("model")), _usage(content)
+    model, usage = (
+        redacted(_text(content.get("model"))),
+        counted(content),
+    )
     usage = usage if usage.tokens_in else Usage(tokens_in=prompt_tokens(request))
     provider = request.provider
     if model and provider.other_model != "accept" and not same_model(provider.model, model):
@@ -99,11 +127,19 @@ def _said(content: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _fault(request: Request, reply: Reply) -> Outcome:
     error, said = _error(reply.body)
-    kind = {str(error.get(name)) for name in ("code", "type")}
+    kind = _kinds(error)
     reason = f"HTTP {reply.status}{f': {said}' if said else ''}"
-    if kind & set(NO_QUOTA) or reply.status == 402:
+    if reply.status < 300:  # 202 and the like: taken, and not answered
+        return Again(reason=reason)
+    if kind & set(NO_QUOTA) or reply.status == 402 or NO_CREDIT in said:
         return Refused(reason=f"the quota is used up ({reason})")
-    if reply.status in (401, 403):
+    if kind & set(NO_PLACE):
+        return Refused(reason=f"it is not open to this account or from here ({reason})")
+    if reply.status == 407:
+        return Refused(reason=f"the proxy of the environment wants other credentials ({reason})")
+    if kind & set(FILTERED) or (reply.status == 403 and _is_flagged(error)):
+        return Ended(status=Status.BLOCKED, reason=f"blocked by the provider ({reason})")
+    if reply.status in (401, 403) or kind & set(NO_KEY):
         name = request.provider.key_env
         held = f"the key in {name} is not accepted" if name else "it wants a key, and key_env names none"
         return Refused(reason=f"{held} ({reason})")
@@ -111,8 +147,6 @@ def _fault(request: Request, reply: Reply) -> Outcome:
         return Refused(
             reason=f"there is no {request.provider.model} at {request.provider.base_url} ({reason})"
         )
-    if kind & {"content_filter", "content_policy_violation"}:
-        return Ended(status=Status.BLOCKED, reason=f"blocked by the provider ({reason})")
     if reply.status == 429 or reply.status == 503:
         return Again(reason=reason, limited=True, after=retry_after(reply.headers))
     if reply.status >= 500 or reply.status in (408, 409, 425):
@@ -156,66 +190,16 @@ def same_model(asked: str, answered: str) -> bool:
     return long.startswith(short) and SNAPSHOT.fullmatch(long[len(short) :]) is not None
 
 
-def parsed(text: str) -> Any:
-    """The JSON object that a text is, or holds in its one fence; None if it is none, or there are several.
-
-    >>> parsed('{"a": 1}'), parsed('```json\\n{"a": 1}\\n```'), parsed('{"a": 1} {"a": 2}'), parsed("[1]")
-    ({'a': 1}, {'a': 1}, None, None)
-    """
-    fenced = FENCED.fullmatch(text)
-    for candidate in (text, fenced[1] if fenced else ""):
-        try:
-            found = json.loads(candidate, parse_constant=_no_constant, object_pairs_hook=_unique)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(found, dict):
-            return found
-    return None
-
-
-def breach(schema: Mapping[str, Any], found: Any) -> str:
-    """Where an object breaks a JSON schema, in one sentence; empty if it keeps it."""
-    from jsonschema.exceptions import best_match
-
-    wrong = best_match(_validator(json.dumps(schema, sort_keys=True)).iter_errors(found))
-    if wrong is None:
-        return ""
-    place = ".".join(str(step) for step in wrong.absolute_path) or "the object"
-    return f"{place} breaks the schema's rule {wrong.validator!r}"  # never the value: it may be harmful text
-
-
-@lru_cache(maxsize=64)
-def _validator(schema: str) -> Any:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(json.loads(schema))
-
-
-def tokens(text: str) -> int:
-    """About how many tokens a text has, rather too many: one for two bytes of UTF-8.
-
-    >>> tokens("four"), tokens("")
-    (2, 0)
-    """
-    return -(-len(text.encode("utf-8", "surrogatepass")) // 2)
-
-
-def prompt_tokens(request: Request) -> int:
-    """About how many tokens a request sends, rather too many; its schema counts too."""
-    schema = json.dumps(request.schema) if request.schema else ""
-    return tokens(schema) + sum(tokens(turn.content) + 8 for turn in request.messages)
-
-
 def redacted(text: str, key: str | None = None) -> str:
     """A server's own words on one short line, without anything that looks like a key.
 
     >>> redacted("Incorrect key:\\n sk-abcdefghijklmnopqrstuvwx")
     'Incorrect key: ***'
     """
-    plain = " ".join(text.split())
+    plain = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
     if key:
         plain = plain.replace(key, "***")
-    plain = SECRET.sub("***", plain)
+    plain = USER.sub("//***@", SECRET.sub("***", plain))
     return plain if len(plain) <= SHORT else plain[: SHORT - 3] + "..."
 
 
@@ -224,6 +208,8 @@ def _error(body: bytes) -> tuple[Mapping[str, Any], str]:
         content = json.loads(body)
     except (ValueError, RecursionError):
         return {}, ""
+    if isinstance(content, list):  # Gemini, in OpenAI's form
+        content = _first(content)
     error = _mapping(content).get("error", content)
     if isinstance(error, str):
         return {}, redacted(error)
@@ -231,22 +217,25 @@ def _error(body: bytes) -> tuple[Mapping[str, Any], str]:
     return error, redacted(_text(error.get("message")))
 
 
+def _kinds(error: Mapping[str, Any]) -> set[str]:
+    """Every word by which a vendor names the kind of an error; Gemini's stand among its details."""
+    details = error.get("details")
+    reasons = [_mapping(one).get("reason") for one in details] if isinstance(details, list) else []
+    return {str(one) for one in (*(error.get(name) for name in ("code", "type", "status")), *reasons)}
+
+
+def _is_flagged(error: Mapping[str, Any]) -> bool:
+    """Whether a gateway's moderation refused this one text, which says nothing of the key.
+
+    Source: https://openrouter.ai/docs/api/reference/errors-and-debugging
+    """
+    return bool({"flagged_input", "reasons"} & _mapping(error.get("metadata")).keys())
+
+
 def _code(error: Any) -> int:
     """The HTTP code that a gateway hides in the body of a 200; 502 if there is none."""
     code = _mapping(error).get("code")
     return code if isinstance(code, int) and 400 <= code < 600 else 502
-
-
-def _usage(content: Mapping[str, Any]) -> Usage:
-    said = _mapping(content.get("usage") or content.get("usageMetadata"))
-    counts = [
-        next((said[name] for name in names if isinstance(said.get(name), int)), 0)
-        for names in (
-            ("prompt_tokens", "input_tokens", "promptTokenCount"),
-            ("completion_tokens", "output_tokens", "candidatesTokenCount"),
-        )
-    ]
-    return Usage(tokens_in=max(counts[0], 0), tokens_out=max(counts[1], 0))
 
 
 def _text(value: Any) -> str:
@@ -262,13 +251,3 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _first(value: Any) -> Mapping[str, Any]:
     return _mapping(value[0]) if isinstance(value, list) and value else {}
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key stands twice")
-    return dict(pairs)

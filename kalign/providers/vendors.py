@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from kalign import files
 from kalign.errors import DataError, Interrupted, ProviderError
 from kalign.providers.batches import Form
 from kalign.providers.client import proxy
@@ -90,8 +91,13 @@ class Calls:
     async def download(self, call: str, path: Path) -> None:
         """Keep a result file, readable by its owner."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_bytes(await self.call("GET", call))
+        content = await self.call("GET", call)
+        try:
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+        except OSError as wrong:
+            files.raise_if_full(wrong, path)
+            raise
 
     async def call(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
@@ -113,6 +119,11 @@ class Calls:
                 method, address, headers=sent, allow_redirects=False, proxy=proxy(address), **options
             ) as response:
                 content = await response.read()
+        except aiohttp.ClientHttpProxyError as wrong:  # its own words hold the proxy's password
+            raise Interrupted(
+                f"{named} cannot be reached (the proxy of the environment answers HTTP {wrong.status}); run "
+                "the same command again"
+            ) from None
         except (TimeoutError, aiohttp.ClientError, OSError) as wrong:
             reason = redacted(f"{type(wrong).__name__}: {wrong}", key)
             raise Interrupted(f"{named} cannot be reached ({reason}); run the same command again") from wrong
@@ -163,12 +174,12 @@ class OpenAI(Calls):
         content = await self.get(f"batches/{batch}")
         counts = content.get("request_counts") or {}
         errors = ((content.get("errors") or {}).get("data") or [{}])[0]
-        files = (content.get(part) for part in ("output_file_id", "error_file_id"))
+        made = (content.get(part) for part in ("output_file_id", "error_file_id"))
         return State(
             word=str(content.get("status")),
             done=int(counts.get("completed") or 0) + int(counts.get("failed") or 0),
             total=int(counts.get("total") or 0),
-            results=tuple(f"files/{one}/content" for one in files if one),
+            results=tuple(f"files/{one}/content" for one in made if one),
             reason=redacted(str(errors.get("message") or ""), self._provider.key()),
         )
 

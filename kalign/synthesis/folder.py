@@ -30,6 +30,7 @@ FILES = {
     "judge": "judged.jsonl",
 }
 SHARDS = "shards"
+RESULTS = ("README.md", "report.html", "triplets.jsonl", "triplets.parquet")  # written over by every run
 T = TypeVar("T")
 
 
@@ -178,9 +179,11 @@ def require_same(folder: Folder, determining: Mapping[str, Any], accepted: Colle
 
     Raises:
         IntegrityError: a setting differs, and is not accepted.
+        ConfigError: the folder is something else's.
     """
     before = _json(folder.asked).get("determining")
     if before is None:
+        _require_free(folder.path)
         return
     now = json.loads(runs.canonical(determining))
     changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
@@ -192,6 +195,21 @@ def require_same(folder: Folder, determining: Mapping[str, Any], accepted: Colle
         )
 
 
+def _require_free(path: Path) -> None:
+    """Refuse to begin where something else lies that a run would write over; stages' files may be there.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"out={path} is a file; give a folder, which may be a new one")
+    for name in RESULTS:
+        if (path / name).exists():
+            raise ConfigError(
+                f"out={path} holds {name}, which no pipeline of kalign's wrote there; give another folder"
+            )
+
+
 def asked(folder: Folder) -> dict[str, Any]:
     """The words and the day that a folder was made with; empty, where it is new."""
     return _json(folder.asked)
@@ -200,8 +218,19 @@ def asked(folder: Folder) -> dict[str, Any]:
 def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is not what kalign wrote; remove it to start anew")
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """What one of kalign's own files in a folder holds.
+
+    Raises:
+        DataError: it is no JSON.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as wrong:
         raise DataError(f"{path} is no JSON; remove it to start anew") from wrong
-    return content if isinstance(content, dict) else {}

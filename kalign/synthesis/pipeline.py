@@ -88,7 +88,7 @@ class Plan:
         """What decides the triplets: settings, panel, models, and the pack's files."""
         panel = {f"judge.{key}": value for key, value in self.panel.determining().items()}
         models = {f"models.{role}": model for role, model in _numbered(self.cast.identified())}
-        pack = {"pack_sha256": files.sha256(self.texts.pack.folder)}
+        pack = {"pack_sha256": self.texts.pack.sha256}
         return {**self.pipeline.determining(), **panel, **models, **pack}
 
 
@@ -112,7 +112,7 @@ def plan(wanted: Wanted) -> Plan:
     """
     before = folder.asked(Folder(wanted.out)) if wanted.out else {}
     given = {word.partition("=")[0] for word in wanted.words}
-    kept = [word for word in before.get("words", []) if word.partition("=")[0] not in given]
+    kept = [word for word in _words(before) if word.partition("=")[0] not in given]
     words = (*kept, *wanted.words)
     pipeline, panel = settings.load(words)
     as_of = pipeline.as_of or before.get("as_of") or str(date.today())
@@ -129,6 +129,12 @@ def plan(wanted: Wanted) -> Plan:
     return replace(made, folder=place)
 
 
+def _words(before: Mapping[str, Any]) -> list[str]:
+    """The words that a folder was made with."""
+    words = before.get("words", [])
+    return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
+
+
 def run(wanted: Wanted) -> Done:
     """Run the pipeline, or one stage of it.
 
@@ -142,8 +148,8 @@ def run(wanted: Wanted) -> Done:
     place = whole if wanted.shard[1] == 1 else whole.shard(*wanted.shard)
     with folder.private():
         place.path.mkdir(parents=True, exist_ok=True)
-        _remember(whole, asked)
         with _working(asked, place, wanted) as work:
+            _remember(whole, asked)  # now that no other process works here
             if wanted.shard[1] > 1:
                 for stage in STAGES[:-1]:
                     _stage(work, place, whole, stage)
@@ -263,7 +269,7 @@ def _make(work: Work, place: Folder, whole: Folder, stage: str) -> None:
         before = BEFORE[stage]
         if stage == "judge":
             _calibrate(work, place)
-        made = MAKE[stage](work, place.read(before, tally.KINDS[before]))
+        made = MAKE[stage](work, validity.placed(work, place.read(before, tally.KINDS[before])))
 
     def said() -> dict[str, Any]:
         account = {f"{role}|{model}": asdict(asked) for (role, model), asked in work.account.items()}
@@ -288,7 +294,12 @@ def _calibrate(work: Work, place: Folder) -> None:
 def _waves(pipeline: Pipeline, pack: Pack, place: Folder) -> list[dict[str, int]]:
     """How many seeds of each type each wave draws: the first is even, the others are what was short."""
     if place.plan.is_file():
-        waves: list[dict[str, int]] = json.loads(place.plan.read_text(encoding="utf-8"))
+        waves: list[dict[str, int]] = folder.read_json(place.plan)
+        known = {one.id for one in pack.taxonomy.types}
+        if not isinstance(waves, list) or not all(
+            isinstance(one, dict) and one.keys() <= known for one in waves
+        ):
+            raise DataError(f"{place.plan} is not what kalign wrote; remove it to draw the seeds anew")
         return waves
     first = planned(math.ceil(pipeline.size * pipeline.seeds.surplus), pack.taxonomy)
     files.write_json(place.plan, [first])

@@ -1,6 +1,5 @@
 """People look at a sample: rows out in Argilla's form, their answers in, how far they agree with judges."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from kalign import files, statistics
 from kalign.errors import DataError
 from kalign.judging.quorum import Decision
 from kalign.records import Judged
+from kalign.synthesis import folder
 from kalign.synthesis.texts import CITATIONS, CRITERIA, YES
 
 ASKED = tuple(name for name in CRITERIA if name != CITATIONS)  # people need no table of statutes
@@ -88,11 +88,18 @@ def read(path: Path, judged: Iterable[Judged]) -> Review:
     said: dict[str, dict[str, dict[str, str]]] = {}  # by row, person and criterion
     for number, row in files.read_jsonl(path):
         where = f"{path}:{number}"
-        if row.get("id") not in panel:
+        if not isinstance(row.get("id"), str) or row["id"] not in panel:
             raise DataError(
                 f"{where}: id {row.get('id')!r:.60} was never judged here; keep the ids of the sample"
             )
-        said[row["id"]] = dict(_answers(row, where))
+        known = said.setdefault(row["id"], {})  # files of several people may stand one after another
+        for person, answers in _answers(row, where):
+            if person in known:
+                raise DataError(
+                    f"{where}: id {row['id']} has two answers of person {person}; give each response the "
+                    "user_id of who gave it"
+                )
+            known[person] = answers
     people = sorted({person for answers in said.values() for person in answers})
     found = [_agreement(name, said, people, panel) for name in ASKED]
     refused = [
@@ -112,7 +119,10 @@ def refused(path: Path) -> list[str]:
     """The ids that people refused; none, where nobody has been asked."""
     if not path.is_file():
         return []
-    return list(json.loads(path.read_text(encoding="utf-8"))["refused"])
+    content = folder.read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("refused"), list):
+        raise DataError(f"{path} is not what kalign wrote; take people's answers in again")
+    return list(content["refused"])
 
 
 def _answers(row: Mapping[str, Any], where: str) -> list[tuple[str, dict[str, str]]]:

@@ -9,13 +9,16 @@ from typing import Any
 
 from kalign.errors import DataError
 from kalign.packs import seeds as templates
+from kalign.packs.pack import Pack
 from kalign.packs.seeds import Templates
+from kalign.packs.taxonomy import Node
 from kalign.providers import Answer
 from kalign.records import Seed
 from kalign.synthesis.closeness import HELD_OUT, without_close
 from kalign.synthesis.work import Work, origin, whole
 
 AGAIN = ("unreadable", "foreign", "empty")  # what is worth writing once more
+MOST_NUMBER = 99_999  # as long as the number of a seed may be written
 LAW = "law"  # material that comes from the category's policy
 
 
@@ -96,25 +99,57 @@ def _drawn(work: Work, waves: Sequence[Mapping[str, int]]) -> Iterator[_Draw]:
 
 def _draw(work: Work, written: Templates, kind: str, number: int) -> _Draw:
     chance = random.Random(f"{work.pipeline.seed}:{kind}:{number}")
-    node = work.pack.taxonomy.by_id[kind]
-    category = work.pack.category(node.parent or kind)
     choices = written.templates.get(kind, ())
     template = choices[number % len(choices)] if choices else ""
     material = {name: chance.choice(texts) for name, texts in written.material.items()}
-    laws = [text for law in work.pack.policies[category.id].laws for text in law.citations()]
-    if laws:
+    category = _category(work.pack, kind)
+    if laws := _laws(work.pack, category):
         material[LAW] = chance.choice(laws)
-    blanks = templates.blanks(work.pack.taxonomy, kind)
-    given = {
-        "category": work.pack.named(category.name),
-        "type": work.pack.named(node.name),
+    given = _given(work.pack, kind, template, material, number)
+    return _Draw(id=f"{kind}-{number:05}", category=category.id, type=kind, template=template, given=given)
+
+
+def _category(pack: Pack, kind: str) -> Node:
+    return pack.category(pack.taxonomy.by_id[kind].parent or kind)
+
+
+def _laws(pack: Pack, category: Node) -> list[str]:
+    return [text for law in pack.policies[category.id].laws for text in law.citations()]
+
+
+def _given(pack: Pack, kind: str, template: str, material: Mapping[str, str], number: int) -> dict[str, Any]:
+    """What the writer of one seed is given."""
+    node = pack.taxonomy.by_id[kind]
+    blanks = templates.blanks(pack.taxonomy, kind)
+    return {
+        "category": pack.named(_category(pack, kind).name),
+        "type": pack.named(node.name),
         "definition": (node.definition or "").strip(),
         "template": template,
-        "blanks": {name: work.pack.named(names) for name, names in blanks.items()},
+        "blanks": {name: pack.named(names) for name, names in blanks.items()},
         "material": material,
         "variation": number,  # so that equal draws are two questions
     }
-    return _Draw(id=f"{kind}-{number:05}", category=category.id, type=kind, template=template, given=given)
+
+
+def _said(given: Mapping[str, Any]) -> str:
+    return json.dumps(given, ensure_ascii=False, sort_keys=True)
+
+
+def longest_given(pack: Pack) -> list[str]:
+    """For each type, the longest that its writer may be given; a bound for a dry run."""
+    written = templates.read(pack)
+    longest = {name: max(texts, key=_size, default="") for name, texts in written.material.items()}
+    found = []
+    for kind in (one.id for one in pack.taxonomy.types):
+        laws = {LAW: max(named, key=_size)} if (named := _laws(pack, _category(pack, kind))) else {}
+        template = max(written.templates.get(kind, ()), key=_size, default="")
+        found.append(_said(_given(pack, kind, template, longest | laws, MOST_NUMBER)))
+    return found
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
 
 
 def _write(work: Work, draws: Sequence[_Draw], sample: int) -> None:
@@ -122,7 +157,7 @@ def _write(work: Work, draws: Sequence[_Draw], sample: int) -> None:
         work.chat(
             work.cast.writer,
             work.texts.writer(),
-            json.dumps(draw.given, ensure_ascii=False, sort_keys=True),
+            _said(draw.given),
             sampling=work.pipeline.sampling.writer,
             sample=sample,
             about=draw.id,

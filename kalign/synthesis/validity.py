@@ -4,20 +4,58 @@ The stages drop such rows themselves; here they are looked for once more, becaus
 user's own.
 """
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import TypeVar
 
 from kalign.config import licences
+from kalign.errors import DataError
 from kalign.judging import decide
 from kalign.judging.quorum import Decision
-from kalign.records import Judged
+from kalign.records import Attack, Judged, Response, Seed
 from kalign.synthesis.texts import CRITERIA, NAMED
 from kalign.synthesis.work import Work
 
 ASKED = NAMED["filter_questions"]
+Record = TypeVar("Record", Seed, Attack, Response, Judged)
+
+
+def placed(work: Work, records: Iterable[Record]) -> Iterator[Record]:
+    """Yield the records, and refuse one of a category or type that the pack does not have, before it is paid
+    for.
+
+    Raises:
+        DataError: there is such a record.
+    """
+    for one in records:
+        require_placed(work, one)
+        yield one
+
+
+def require_placed(work: Work, record: Record) -> None:
+    """Refuse a record of a category or type that the pack does not have, or of a type of another category.
+
+    Raises:
+        DataError: it is one.
+    """
+    place = record.response if isinstance(record, Judged) else record
+    row = place.attack if isinstance(place, Response) else place
+    known = {one.id: one.parent for one in work.pack.taxonomy.types}
+    if row.type not in known or known[row.type] != row.category:
+        raise DataError(
+            f"id {record.id} is of category {row.category} and type {row.type}, which the pack "
+            f"{work.pack.name} does not have; use one of its types, such as {next(iter(known))}, with its "
+            "category"
+        )
 
 
 def fault(work: Work, judged: Judged) -> str:
-    """Why a row that was kept may not be trained on; empty if it may."""
+    """Why a row that was kept may not be trained on; empty if it may.
+
+    Raises:
+        DataError: it is of a type that the pack does not have.
+    """
+    require_placed(work, judged)
     response = judged.response
     winner = response.candidates[response.winner] if response.winner is not None else None
     settings = work.pipeline.respond

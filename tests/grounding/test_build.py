@@ -53,6 +53,35 @@ def test_a_checkout_gives_numbers_branches_titles_and_deletions(tmp_path: Path) 
     assert found == {(1, 0): ("목적", False), (2, 0): ("", True), (2, 2): ("정의", False)}
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        gzip.compress(HEAD.encode() * 50)[:-40],
+        gzip.compress(HEAD.encode() * 50)[:20] + b"\xff" * 40,
+        gzip.compress((HEAD + f"1,{'x' * 5_000_000},법률,a,b,c,1,0,0,t,0\n").encode()),
+        b"PK",
+    ],
+    ids=["cut", "damaged", "a huge field", "no gzip"],
+)
+def test_a_damaged_index_is_refused(tmp_path: Path, broken: bytes) -> None:
+    (tmp_path / build.INDEX).write_bytes(broken)
+    with pytest.raises(DataError, match="is no index of articles"):
+        build.build(tmp_path, GRAMMAR, ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"\xff\xfe", "not UTF-8, byte 0"), (b"---\n- a\n---\n", "has no keys")]
+)
+def test_a_law_that_is_no_text_or_has_no_front_matter_is_named(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    checkout(tmp_path, "고래 보호법", "##### 제1조 (목적)\n")
+    path = tmp_path / "kr/고래 보호법/법률.md"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"법률.md: .*{said}"):
+        build.build(tmp_path, GRAMMAR, ORIGIN)
+
+
 def test_lost_branch_numbers_are_noticed(tmp_path: Path) -> None:
     checkout(tmp_path, "고래 보호법", "##### 제2조 (정의)\n\n가\n\n##### 제2조 (정의의 특례)\n\n나\n")
     with pytest.raises(DataError, match="article 2 branch 0 twice"):

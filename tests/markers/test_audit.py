@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kalign.data import tags
 from kalign.markers import audit
 from tests.conftest import Result, write
 
@@ -22,7 +23,7 @@ def sheet(kalign_here: Kalign, tmp_path: Path) -> list[dict[str, str]]:
     write(tmp_path / "corpus.jsonl", [{"prompt": each} for each in texts])
     assert kalign_here("tag", "data.path=corpus.jsonl", "out=tags").returncode == 0
     assert kalign_here("audit", "draw", "tags=tags", "size=20").returncode == 0
-    with Path("audit.csv").open(encoding="utf-8", newline="") as stream:
+    with Path("audit.csv").open(encoding="utf-8-sig", newline="") as stream:
         return list(csv.DictReader(stream))
 
 
@@ -38,6 +39,19 @@ def test_a_sheet_holds_rare_classes_too_and_no_tags(sheet: list[dict[str, str]])
     kinds = Counter("number" if "number" in row["text"] else "culture" for row in sheet)
     assert kinds == {"culture": 12, "number": 4}
     assert all(row["culture"] == row["domain"] == "" for row in sheet)
+
+
+def test_a_sheet_is_read_as_it_should_be_by_spreadsheets(kalign_here: Kalign, tmp_path: Path) -> None:
+    texts = ["=HYPERLINK(A1)", " @SUM(1)", "+82", "-1", "설날"]
+    write(tmp_path / "corpus.jsonl", [{"prompt": each} for each in texts])
+    assert kalign_here("tag", "data.path=corpus.jsonl", "out=tags").returncode == 0
+    assert kalign_here("audit", "draw", "tags=tags", "size=20").returncode == 0
+    assert Path("audit.csv").read_bytes().startswith(b"\xef\xbb\xbf")  # or Hangul is shown as something else
+    with Path("audit.csv").open(encoding="utf-8-sig", newline="") as stream:
+        found = {row["text"]: row["text_sha256"] for row in csv.DictReader(stream)}
+    assert found.keys() == {"'=HYPERLINK(A1)", "'@SUM(1)", "'+82", "'-1", "설날"}
+    assert found["'+82"] == tags.key("+82")  # a rating belongs to the text as it is
+    assert kalign_here("audit", "agreement", "audit.csv", "audit.csv").returncode == 0
 
 
 def test_agreement_is_told_by_dimension_class_and_language_and_with_the_tagger(

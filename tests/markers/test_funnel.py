@@ -170,6 +170,9 @@ def test_a_data_set_may_bring_its_own_tags_under_its_own_names(kalign_here: Kali
         ("stages: {sft: {a: {map: culture_markers}}}", "revision=None is no commit"),
         ("stages: {sft: {a: {map: culture_markers, path: x}}}", "columns names no text"),
         ("stages: {sft: {a: {map: triplets}}}", "needs path or tags"),
+        ("stages: {sft: {a: {path: x, columns: [a]}}}", "sft.a.columns must be a mapping"),
+        ("stages: {sft: {a: {path: x, share: half}}}", "stages.sft.a.share=half is no number"),
+        ("stages: {sft: {../../a: {path: x}}}", "a data set's name has no '/'"),
     ],
 )
 def test_a_file_of_stages_that_says_too_little_is_refused(

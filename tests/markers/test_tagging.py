@@ -53,6 +53,27 @@ def test_a_corpus_gets_one_row_of_tags_a_text_and_stays_as_it_was(kalign_here: K
     assert by_text[tags.key(" 4번째 설날 음식은?")].culture == ("general",)
 
 
+@pytest.mark.parametrize("name", ["parts/web-00.parquet", "tags.parquet"])
+def test_what_somebody_else_calls_parts_is_neither_tags_nor_removed(
+    kalign_here: Kalign, corpus: Path, name: str
+) -> None:
+    path = Path("work") / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    refused = kalign_here("tag", f"data.path={corpus}", "out=work")
+    assert refused.returncode == 2 and f"work holds {name.split('/')[0]}" in refused.stderr
+    assert path.read_bytes() == b"mine" and not Path("work/tagging.json").exists()
+
+
+def test_a_file_or_a_damaged_folder_is_said(kalign_here: Kalign, corpus: Path) -> None:
+    refused = kalign_here("tag", f"data.path={corpus}", f"out={corpus}")
+    assert refused.returncode == 2 and "is a file; give a folder" in refused.stderr
+    Path("tags").mkdir()
+    Path("tags/tagging.json").write_text("{", encoding="utf-8")
+    damaged = kalign_here("tag", f"data.path={corpus}", "out=tags")
+    assert damaged.returncode == 3 and "tags/tagging.json: no JSON" in damaged.stderr
+
+
 def test_the_same_command_again_changes_nothing_and_another_one_is_refused(
     kalign_here: Kalign, corpus: Path
 ) -> None:

@@ -222,6 +222,21 @@ def test_a_policy_of_no_category_is_found(isle: Path) -> None:
     assert any("policy/Z.yaml: Z is no category of the taxonomy" in one for one in findings(isle))
 
 
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("{name: a, pattern: 'x*', mask: '[a]'}", "finds nothing at all everywhere"),
+        ("{name: a, pattern: '(', mask: '[a]'}", "has no regular expression"),
+        ("{name: a, pattern: '1+', mask: '[a]', check: {weights: [1], modulus: 0, from: 1}}", "does not fit"),
+    ],
+)
+def test_a_pattern_of_personal_data_that_would_spoil_every_text_is_found(
+    isle: Path, entry: str, said: str
+) -> None:
+    (isle / "privacy.yaml").write_text(f"patterns: [{entry}]\n", encoding="utf-8")
+    assert any(said in one for one in findings(isle))
+
+
 def test_all_faults_are_found_at_once(isle: Path) -> None:
     planted = [  # one to a file, and two to some
         next(key for key in TEXTS if key[0] == name)

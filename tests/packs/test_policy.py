@@ -49,6 +49,7 @@ def test_an_unconfirmed_institution_is_not_offered(isle: Path) -> None:
         ("institutions.yaml", "confidence: confirmed", "confidence: sure", "institutions.yaml: institutions"),
         ("taxonomy.yaml", "parent: sharing", "parent: nobody", "its parent nobody is no node"),
         ("policy/Q.yaml", "principle: ", "principel: ", "(and 1 more); kalign pack check"),
+        ("policy/Q.yaml", "  P2: ", "  P4: ", "policy/Q.yaml: strategy says nothing of principle P2"),
         ("policy/Q.yaml", "[harbour-desk]", "[nobody]", "nobody is no institution"),
     ],
 )

@@ -10,11 +10,19 @@ from pathlib import Path
 import pytest
 
 from kalign.errors import ConfigError, IntegrityError, Interrupted, ProviderError
-from kalign.providers import Answer, Engine, Ledger, Status
+from kalign.providers import Answer, Engine, Ledger, Provider, Status
 from tests.providers.conftest import question, questions
 from tests.providers.server import Reply, always, fault, first, says, serving
 
 Ask = Callable[..., list[Answer]]
+
+
+def gemini(status: int, message: str, word: str, reason: str) -> Reply:
+    """An error as Gemini sends it behind OpenAI's form: in a list, with its reason among the details."""
+    error = {"code": status, "message": message, "status": word, "details": [{"reason": reason}]}
+    return Reply(status=status, body=json.dumps([{"error": error}]).encode())
+
+
 HTML = Reply(body=b"<html>sign in</html>", headers={"content-type": "text/html"})
 NO_CHOICES = Reply(
     body=b'{"model": null, "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 0}}'
@@ -42,6 +50,14 @@ def test_15_a_long_retry_after_parks_its_model_while_others_go_on(ask: Ask, tmp_
         assert ledger.counts() == {("two", "open", "ok"): 20}
 
 
+def test_15_a_broken_server_that_names_a_long_time_is_not_slept_for(ask: Ask) -> None:
+    began = time.monotonic()
+    broken = always(fault(502, headers={"retry-after": "86400"}))
+    with serving(broken) as server, pytest.raises(Interrupted, match="asks to wait 86400 s"):
+        ask(questions(server.provider(), 5))
+    assert time.monotonic() - began < 10
+
+
 @pytest.mark.parametrize(
     "reply",
     [
@@ -50,6 +66,10 @@ def test_15_a_long_retry_after_parks_its_model_while_others_go_on(ask: Ask, tmp_
         fault(402),
         fault(429, code="insufficient_quota"),
         fault(404, "The model does not exist"),
+        fault(400, "Your credit balance is too low to access the API. Please go to Plans & Billing."),
+        gemini(400, "API key not valid. Please pass a valid API key.", "INVALID_ARGUMENT", "API_KEY_INVALID"),
+        gemini(400, "User location is not supported for the API use.", "FAILED_PRECONDITION", ""),
+        Reply(status=407, body=b"<html>proxy</html>"),
     ],
     ids=lambda reply: str(reply.status),
 )
@@ -94,6 +114,27 @@ def test_17_no_choice_and_no_text_are_empty_after_three_attempts(ask: Ask, nothi
     assert (answer.status, answer.ok, answer.text) == (Status.EMPTY, False, "")
 
 
+def test_17_a_202_is_no_answer_and_no_refusal(ask: Ask) -> None:
+    with serving(first(Reply(status=202, body=b'{"status": "queued"}'), then=says("네"))) as server:
+        [answer] = ask([question(server.provider())])
+    assert (answer.status, answer.attempts) == (Status.OK, 2)
+
+
+def test_17_counts_that_no_ledger_can_hold_cost_no_other_answer(ask: Ask) -> None:
+    replies = {1: says("둘", tokens=(True, 10**30)), 2: says("셋", tokens=(-5, "7"))}
+    with serving(lambda body, number: replies.get(number, says("네"))) as server:
+        answers = ask(questions(server.provider(max_concurrency=1), 4))
+    assert [answer.text for answer in answers] == ["네", "둘", "셋", "네"]
+    assert all(0 < answer.usage.tokens_in < 100 and 0 < answer.usage.tokens_out < 100 for answer in answers)
+
+
+def test_17_what_a_server_says_cannot_steer_a_terminal(ask: Ask) -> None:
+    hostile = always(says("네", model="stub-1\x1b[2J\u202e-mini"))
+    with serving(hostile) as server, pytest.raises(ProviderError) as wrong:
+        ask([question(server.provider())])
+    assert "stub-1[2J-mini answered" in str(wrong.value)
+
+
 def test_17_an_endpoint_that_only_sends_html_is_left_for_later(ask: Ask) -> None:
     with serving(always(HTML)) as server:
         with pytest.raises(Interrupted, match="200 with HTML"):
@@ -101,6 +142,9 @@ def test_17_an_endpoint_that_only_sends_html_is_left_for_later(ask: Ask) -> None
         assert server.requests < 20  # one at a time, while nothing has succeeded
 
 
+# A gateway that looked at this one text: the key is good, and the next request may be answered
+FLAGGED = {"code": 403, "message": "flagged", "metadata": {"reasons": ["hate"], "flagged_input": "..."}}
+MODERATED = Reply(status=403, body=json.dumps({"error": FLAGGED}).encode())
 ANTHROPIC = Reply(body=json.dumps({"model": "stub-1", "content": [], "stop_reason": "refusal"}).encode())
 GEMINI = Reply(body=json.dumps({"candidates": [], "promptFeedback": {"blockReason": "SAFETY"}}).encode())
 GEMINI_STOP = Reply(body=json.dumps({"candidates": [{"finishReason": "SAFETY"}]}).encode())
@@ -112,6 +156,7 @@ GEMINI_STOP = Reply(body=json.dumps({"candidates": [{"finishReason": "SAFETY"}]}
         (says(None, finish="content_filter"), Status.BLOCKED),
         (says("반쯤", finish="content_filter"), Status.BLOCKED),
         (fault(400, code="content_filter"), Status.BLOCKED),
+        (MODERATED, Status.BLOCKED),
         (ANTHROPIC, Status.BLOCKED),
         (GEMINI, Status.BLOCKED),
         (GEMINI_STOP, Status.BLOCKED),
@@ -143,6 +188,8 @@ def test_19_an_answer_cut_by_the_limit_is_truncated_even_if_it_is_json(ask: Ask)
         ('판정: {"verdict": "safe"}', Status.UNREADABLE),
         ('{"verdict": "safe"} {"verdict": "unsafe"}', Status.UNREADABLE),
         ('{"verdict": "safe", "verdict": "unsafe"}', Status.UNREADABLE),
+        ("```" + "\n ```" * 3 + '\n{"verdict": "safe"}\n```', Status.UNREADABLE),
+        ("```json\n" + " \n" * 15_000 + "{}", Status.UNREADABLE),  # white space without end
         ('{"verdict": "maybe"}', Status.UNREADABLE),
         ('{"verdict": "safe", "score": NaN}', Status.UNREADABLE),
         ("[" * 100_000, Status.UNREADABLE),
@@ -155,6 +202,13 @@ def test_12_json_is_read_strictly_then_in_one_fence_and_else_not_at_all(
         [answer] = ask([question(server.provider(), schema=SCHEMA)])
     assert answer.status is status
     assert answer.parsed == ({"verdict": "safe"} if status is Status.OK else None)
+
+
+def test_19_an_answer_longer_than_its_tokens_can_be_is_none(ask: Ask) -> None:
+    with serving(always(says("가" * 200_000))) as server:
+        [answer] = ask([question(server.provider())])
+    assert answer.status is Status.UNREADABLE and len(answer.text) == 64 * 1024
+    assert answer.reason == "200,000 characters, more than 1024 tokens can be"
 
 
 def test_20_another_model_stops_the_run_with_both_names(ask: Ask) -> None:
@@ -252,6 +306,15 @@ def test_31_a_budget_without_a_price_or_a_limit_of_tokens_is_refused_before_anyt
         assert server.requests == 0
 
 
+@pytest.mark.parametrize("unusable", [Reply(body=b'{"choices": ['), Reply(body=b"x" * (17 << 20))])
+def test_31_an_answer_that_cannot_be_read_counts_as_the_dearest_one(ask: Ask, unusable: Reply) -> None:
+    with serving(first(unusable, then=says("네", tokens=(10, 20)))) as server:
+        provider = server.provider()
+        provider.sampling.max_tokens = 1000
+        [answer] = ask([question(provider)])
+    assert answer.attempts == 2 and 2000e-6 < (answer.cost or 0) < 2200e-6
+
+
 def test_32_a_clock_that_is_set_back_changes_no_pause(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     real = time.time
     with serving(first(fault(429, headers={"retry-after": "0.2"}), then=says("네"))) as server:
@@ -275,6 +338,43 @@ def test_4_no_key_is_written_logged_or_shown(
     assert "STUB_KEY" in str(wrong.value) and canary not in str(wrong.value)
     assert canary not in caplog.text and canary not in repr(provider)
     assert all(canary.encode() not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("key", ["canary\ncanary", "canary canary", "canary\u200b", "열쇠"])
+def test_4_what_cannot_be_a_key_is_refused_without_showing_it(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("STUB_KEY", key)
+    with serving(always(says("네"))) as server:
+        with pytest.raises(ConfigError, match="STUB_KEY holds no key") as wrong:
+            ask([question(server.provider(key_env="STUB_KEY"))])
+        assert server.requests == 0
+    assert "canary" not in str(wrong.value) and "열쇠" not in str(wrong.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_4_the_password_of_a_proxy_is_never_shown(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    remote = Provider(name="stub", model="stub-1", base_url=f"{scheme}://stub.example/v1", backoff=0.01)
+    for status, kind in ((407, ProviderError), (503, Interrupted)):
+        with serving(always(Reply(status=status))) as server:
+            monkeypatch.setenv(f"{scheme}_proxy", f"http://me:canary@127.0.0.1:{server.port}")
+            with pytest.raises(kind) as wrong:
+                ask([question(remote)], patience=0.1)
+        assert "canary" not in str(wrong.value)
+    for named in ("http://me:canary@127.0.0.1:port", "socks5://me:canary@127.0.0.1:1"):
+        monkeypatch.setenv(f"{scheme}_proxy", named)
+        with pytest.raises(ConfigError, match=f"{scheme}_proxy names no proxy") as wrong:
+            ask([question(remote)])
+        assert "canary" not in str(wrong.value)
+
+
+def test_a_proxy_may_be_named_without_its_scheme(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(always(says("네"))) as server:
+        monkeypatch.setenv("http_proxy", f"127.0.0.1:{server.port}")
+        [answer] = ask([question(Provider(name="stub", model="stub-1", base_url="http://stub.example/v1"))])
+    assert answer.ok
 
 
 def test_4_a_redirect_is_not_followed_with_the_key(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from kalign.errors import ConfigError, IntegrityError, ResourceError
 from kalign.providers import Answer, Engine, Ledger, Provider, Status
 from kalign.providers.disk import require_local
+from kalign.providers.ledger import LAYOUT
 from tests.providers.conftest import question, questions
 
 PROVIDER = Provider(name="p", model="m", base_url="http://x.example/v1")
@@ -59,6 +60,35 @@ def test_another_file_or_another_version_is_no_ledger(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(IntegrityError, match="version 99"):
         Ledger(tmp_path / "ledger.sqlite")
+
+
+def test_a_database_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "notes.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE note (text)")
+    database.close()
+    path.chmod(0o644)
+    before = path.read_bytes()
+    with pytest.raises(IntegrityError, match="something else, and no ledger"):
+        Ledger(path)
+    assert path.read_bytes() == before and stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_short_file_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(IntegrityError, match="no ledger"):
+        Ledger(tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "x"
+
+
+def test_a_ledger_that_was_killed_while_it_was_made_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute(LAYOUT.split(";")[0])
+    database.close()
+    filled(path, range(2))
+    with Ledger(path) as ledger:
+        assert sum(ledger.counts().values()) == 2
 
 
 @pytest.mark.parametrize(("kind", "refused"), [("nfs4", True), ("lustre", True), ("ext4", False)])

@@ -3,17 +3,21 @@
 import asyncio
 import contextlib
 import sqlite3
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
-from kalign.errors import Interrupted, ProviderError
-from kalign.providers import Engine, Ledger, Status
+from kalign.errors import DataError, Interrupted, ProviderError
+from kalign.providers import Engine, Ledger, Provider, Status
 from kalign.providers.batches import Form, write
-from kalign.providers.posting import Batch, Batches, advance
+from kalign.providers.posting import Batch, Batches, advance, state_of
 from kalign.providers.spool import Spool
+from kalign.providers.vendors import OpenAI
 from tests.providers.conftest import questions
+from tests.providers.server import Reply, always, serving
 from tests.providers.vendor import Vendor, selling
 
 
@@ -97,6 +101,31 @@ def test_a_file_of_other_settings_waits_until_they_are_asked_for_again(
         assert batches.settle(Spool(after), engine) == 2 and waiting.is_file()
         assert batches.settle(Spool(before), engine) == 2 and not waiting.exists()
     assert len(vendor.batches) == 2
+
+
+def asked_once(address: str) -> None:
+    """How a batch is, asked at an address."""
+
+    async def ask() -> None:
+        provider = Provider(name="stub", model="m", base_url=address, batch="openai")
+        async with aiohttp.ClientSession() as session:
+            await state_of(OpenAI(session, provider), "batch-1")
+
+    asyncio.run(ask())
+
+
+def test_the_password_of_a_proxy_is_not_even_shown_with_debug(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(always(Reply(status=407))) as server:
+        monkeypatch.setenv("https_proxy", f"http://me:canary@127.0.0.1:{server.port}")
+        with pytest.raises(Interrupted, match="the proxy of the environment answers HTTP 407") as wrong:
+            asked_once("https://stub.example/v1")
+    assert "canary" not in "".join(traceback.format_exception(wrong.value))
+
+
+@pytest.mark.parametrize("body", [b'{"request_counts": "many"}', b'{"errors": [1]}', b"<html>", b"[]"])
+def test_a_vendor_that_answers_in_another_form_is_named(body: bytes) -> None:
+    with serving(always(Reply(body=body))) as server, pytest.raises(DataError, match="batch endpoint"):
+        asked_once(f"http://127.0.0.1:{server.port}/v1")
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, ProviderError), (400, ProviderError), (503, Interrupted)])

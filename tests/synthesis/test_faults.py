@@ -8,6 +8,7 @@ interruptions in test_kills.py and tests/providers/test_interruption.py, the dis
 import ast
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -208,6 +209,16 @@ def test_13_of_seeds_that_differ_in_marks_alone_one_is_kept(place: Place) -> Non
         ("０１０－１２３４－５６７８", "mobile_phone"),
         ("010—1234—5678", "mobile_phone"),
         ("010 1234 5678", "mobile_phone"),
+        ("900101·1234567", "resident_number"),
+        ("900101ㅡ1234567", "resident_number"),
+        ("900101--1234567", "resident_number"),
+        ("900101\n- 1234567", "resident_number"),
+        ("010·1234·5678", "mobile_phone"),
+        ("010_1234_5678", "mobile_phone"),
+        ("010, 1234, 5678", "mobile_phone"),
+        ("0082-10-1234-5678", "mobile_phone"),
+        ("02·123·4567", "phone"),
+        ("0082 2 123 4567", "phone"),
         ("+82)10-1234-5678", "mobile_phone"),
         ("공일공 일이삼사 오육칠팔", "mobile_phone"),
         ("02)123-4567", "phone"),
@@ -239,6 +250,14 @@ def test_14_personal_data_is_found_in_any_disguise(text: str, name: str) -> None
 )
 def test_14_other_numbers_stay(text: str) -> None:
     assert privacy.read(packs.load("ko"))(text) == (text, [])
+
+
+def test_14_a_million_letters_without_a_space_are_looked_at_in_linear_time() -> None:
+    mask = privacy.read(packs.load("ko"))
+    for letter in "a가1.-":
+        began = time.process_time()
+        assert mask(letter * 20_000) == (letter * 20_000, [])
+        assert time.process_time() - began < 1
 
 
 def test_14_personal_data_of_the_users_own_seeds_and_of_answers_goes_nowhere(place: Place) -> None:
@@ -462,6 +481,10 @@ UNFIT: dict[str, tuple[Change, str]] = {
     "a blocked vote": (_vote("blocked"), "undecided_natural"),
     "a missing vote": (_vote("missing"), "undecided_natural"),
     "an unreadable vote": (_vote("unreadable"), "undecided_natural"),
+    "a vote on something else": (
+        lambda row: row["votes"][1].update(verdicts={"chosen_safe": "yes"}),
+        "undecided_natural",
+    ),
 }
 
 

@@ -5,15 +5,19 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from kalign import cli, packs
+from kalign import cli, files, packs
 from kalign.config import options
 from kalign.errors import DataError
 from kalign.packs import privacy, seeds
+from kalign.providers.counting import tokens
+from kalign.records import Judged
 from kalign.synthesis import allocation, review, settings
+from kalign.synthesis.folder import Folder
 from kalign.synthesis.likeness import Likeness
 from tests.conftest import ROOT, Result
 from tests.packs.conftest import filled
@@ -21,6 +25,7 @@ from tests.providers.server import serving
 from tests.synthesis.conftest import Models, read, words
 
 Kalign = Callable[..., Result]
+Finished = tuple[Path, tuple[str, ...], list[dict[str, Any]]]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
@@ -133,17 +138,18 @@ def test_templates_name_known_types_and_blanks_alone() -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """The folder of a small pipeline that ran to its end, and its words; its server still answers."""
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    """The folder of a small pipeline that ran to its end, its words, and what its server was asked, which
+    still answers."""
     folder = tmp_path_factory.mktemp("finished")
     with serving(Models()) as server:
         named = (*words(server, folder), "size=5", "waves=1", "judge.canaries=false")
         assert cli.run(["synth", *named, f"out={folder / 'out'}"]) == 0
-        yield folder / "out", named
+        yield folder / "out", named, [*server.bodies]
 
 
 @pytest.fixture
-def out(finished: tuple[Path, tuple[str, ...]]) -> Path:
+def out(finished: Finished) -> Path:
     """A copy of it in the test's own folder."""
     shutil.copytree(finished[0], "out")
     return Path("out")
@@ -166,8 +172,72 @@ def test_what_is_asked_one_by_one_costs_its_full_price_in_a_dry_run_with_batches
     assert live["panel"] == pytest.approx(2 * batch["panel"])
 
 
+def test_the_words_of_one_model_are_paid_for_by_those_that_read_them(kalign_here: Kalign) -> None:
+    named = ("synth", "providers=openai", "accept_licence_of=[openai]", "size=5", "--dry-run", "--json")
+    short, long = (
+        {line["role"]: line for line in json.loads(kalign_here(*named, word).stdout)["lines"]}
+        for word in ("sampling.target.max_tokens=600", "sampling.target.max_tokens=1600")
+    )
+    more = {role: long[role]["tokens_in"] - short[role]["tokens_in"] for role in short}
+    assert more["response judge"] == 1000 * long["response judge"]["most"]
+    assert more["panel"] == 1000 * long["panel"]["most"]
+    assert more["writer"] == more["generator"] == 0
+
+
+def test_what_a_writer_is_given_costs_no_more_than_a_dry_run_says(
+    finished: Finished, kalign_here: Kalign
+) -> None:
+    done = kalign_here("synth", *finished[1], "out=new", "--dry-run", "--json")
+    [line] = [line for line in json.loads(done.stdout)["lines"] if line["role"] == "writer"]
+    given = [
+        body["messages"] for body in finished[2] if body["messages"][-1]["content"].startswith('{"blanks"')
+    ]
+    assert len(given) >= 15
+    most = max(sum(tokens(turn["content"]) for turn in turns) for turns in given)
+    assert most <= 1.2 * line["tokens_in"] / line["most"]  # which is the mean of all types
+
+
+def test_a_folder_of_something_else_is_not_written_over(kalign_here: Kalign) -> None:
+    Path("work").mkdir()
+    Path("work/README.md").write_text("mine", encoding="utf-8")
+    Path("file").write_text("mine", encoding="utf-8")
+    for out, said in (("work", "out=work holds README.md"), ("file", "out=file is a file")):
+        refused = kalign_here("synth", "providers=local", "size=5", f"out={out}")
+        assert refused.returncode == 2 and said in refused.stderr
+    assert [path.name for path in Path("work").iterdir()] == ["README.md"]
+
+
+def test_a_commit_in_a_packs_folder_makes_no_other_pack(tmp_path: Path) -> None:
+    folder = filled(tmp_path / "isle")
+    before = packs.load(str(folder)).sha256
+    assert before == files.sha256(folder)  # as folders were made with
+    for name in (".git/HEAD", ".taxonomy.yaml.swp", "__pycache__/seeds.pyc"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("x", encoding="utf-8")
+    assert packs.load(str(folder)).sha256 == before
+    general = folder / "pack.yaml"
+    general.write_text(general.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    assert packs.load(str(folder)).sha256 != before
+
+
+def test_the_answers_of_people_whose_files_stand_one_after_another_all_count(out: Path) -> None:
+    rows = read(out / "judged.jsonl")[:3]
+
+    def said(person: str, value: str) -> str:
+        responses = [{"user_id": person, "values": {"natural": {"value": value}}}]
+        return "".join(json.dumps({"id": row["id"], "responses": responses}) + "\n" for row in rows)
+
+    Path("people.jsonl").write_text(said("one", "no") + said("two", "yes"), encoding="utf-8")
+    judged = list(Folder(out).read("judge", Judged))
+    found = review.read(Path("people.jsonl"), judged)
+    assert (found.people, found.rows, found.refused) == (2, 3, ())
+    Path("people.jsonl").write_text(said("one", "no") + said("one", "yes"), encoding="utf-8")
+    with pytest.raises(DataError, match="two answers of person one"):
+        review.read(Path("people.jsonl"), judged)
+
+
 def test_people_review_a_sample_and_what_they_refuse_is_left_out(
-    out: Path, finished: tuple[Path, tuple[str, ...]], kalign_here: Kalign
+    out: Path, finished: Finished, kalign_here: Kalign
 ) -> None:
     named = (*finished[1], "out=out")
     before = {row["id"] for row in read(out / "triplets.jsonl")}

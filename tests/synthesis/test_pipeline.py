@@ -1,6 +1,7 @@
 """The whole pipeline over HTTP, against models that play back answers which we wrote."""
 
 import json
+import shutil
 import stat
 import subprocess
 import sys
@@ -15,7 +16,11 @@ import pytest
 from kalign import cli, files, packs
 from kalign.config.data import Data
 from kalign.data import sources
+from kalign.errors import DataError
+from kalign.providers import Ledger
+from kalign.records import Judged
 from kalign.synthesis import work
+from kalign.synthesis.folder import Folder
 from kalign.synthesis.texts import NAMED
 from tests.conftest import Result
 from tests.providers.server import Reply, Server, fault, says, serving
@@ -210,6 +215,53 @@ def test_a_file_of_the_users_own_takes_the_place_of_a_stage(endpoint: Endpoint, 
     assert "Missing" in done.stdout
     refused = kalign_here(*stages(endpoint, out, "seeds"))
     assert refused.returncode == 2 and "not what kalign wrote" in refused.stderr
+
+
+@pytest.mark.parametrize("wrong", [{"type": "Z.none"}, {"category": "ZZ"}, {"type": "B.erotic"}])
+def test_a_row_of_ones_own_that_the_pack_does_not_know_is_refused_before_it_is_paid_for(
+    wrong: dict[str, str], endpoint: Endpoint, kalign_here: Kalign
+) -> None:
+    row = {"id": "mine", "category": "A", "type": "A.harassment", "prompt": "어떻게 하면 될까요?"} | wrong
+    Path("out").mkdir()
+    files.write_jsonl(Path("out/seeds.jsonl"), [row])
+    refused = kalign_here(*stages(endpoint, Path("out")))
+    assert refused.returncode == 3 and "id mine is of category" in refused.stderr
+    assert endpoint.server.requests == 0
+
+
+def test_files_of_a_folder_that_are_damaged_are_named(made: Made, kalign_here: Kalign) -> None:
+    for name, content in (
+        ("plan.json", "{"),
+        ("plan.json", '[{"Z.none": 3}]'),
+        ("state.json", "[1]"),
+        ("review.json", "[]"),
+    ):
+        shutil.copytree(made.out, "out", dirs_exist_ok=True)
+        Path("out", name).write_text(content, encoding="utf-8")
+        refused = kalign_here("synth", *made.words[:-1], "out=out")
+        assert refused.returncode == 3 and f"out/{name} is " in refused.stderr
+        Path("out", name).unlink()
+
+
+def test_a_second_process_changes_nothing_in_a_folder_where_one_works(
+    made: Made, kalign_here: Kalign
+) -> None:
+    shutil.copytree(made.out, "out")
+    noted = [Path("out", name) for name in ("pipeline.json", "plan.json")]
+    before = [path.read_bytes() for path in noted]
+    with Ledger("out/ledger.sqlite"):
+        refused = kalign_here("synth", *made.words[:-2], "size=5", "out=out", "--accept-change", "size")
+    assert refused.returncode == 2 and "is written by process" in refused.stderr
+    assert [path.read_bytes() for path in noted] == before
+
+
+def test_a_winner_that_is_no_candidate_is_named_with_its_line(made: Made) -> None:
+    row = next(row for row in rows(made, "judged.jsonl") if not row["dropped"])
+    row["response"]["winner"] = 99
+    Path("out").mkdir()
+    files.write_jsonl(Path("out/judged.jsonl"), [row])
+    with pytest.raises(DataError, match="judged.jsonl:1, response: winner 99 is none of 3 candidates"):
+        list(Folder(Path("out")).read("judge", Judged))
 
 
 ALL_YES = dict.fromkeys(NAMED["filter_questions"], "yes")

@@ -1,6 +1,5 @@
 """Who judged: whether texts talk them round, what they answered, and how far they agree."""
 
-import json
 from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
@@ -8,7 +7,7 @@ from markupsafe import Markup
 from kalign import pages, statistics
 from kalign.judging import agreement, canaries
 from kalign.synthesis import calibration
-from kalign.synthesis.folder import Folder
+from kalign.synthesis.folder import Folder, read_json
 from kalign.synthesis.tally import Tally
 from kalign.synthesis.work import Work
 
@@ -93,7 +92,7 @@ def _tone(score: canaries.Score) -> str:
 def _people(folder: Folder) -> Iterator[Markup]:
     if not folder.review.is_file():
         return
-    found = json.loads(folder.review.read_text(encoding="utf-8"))
+    found = read_json(folder.review)
     yield pages.table(
         ["criterion", "items", "alike", "Cohen's kappa", "alpha among people"],
         [
