@@ -5,10 +5,13 @@ from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
+from datasets import Dataset
+from pyarrow import compute
 from safetensors import SafetensorError
+from transformers import PreTrainedModel
 
 from kalign import files
-from kalign.errors import Interrupted, ResourceError
+from kalign.errors import DataError, Interrupted, ResourceError
 from kalign.runs import Run
 
 LOST = (
@@ -18,6 +21,37 @@ LOST = (
     "Timed out waiting",
 )  # gloo's words
 DISK_FULL = ("unexpected pos", "PytorchStreamWriter", "No space left", "File too large")
+
+
+def require_positions(model: PreTrainedModel, *rows: Dataset, name: str) -> None:
+    """Refuse rows that are longer than what the model was made for: it would read them and learn noise.
+
+    Args:
+        rows: with `prompt_ids`, and the ids of one or two answers.
+
+    Raises:
+        DataError: a prompt with its answer is.
+    """
+    longest = max(map(_longest, rows))
+    room = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if room is not None and longest > room:
+        raise DataError(
+            f"the longest row has {longest} tokens, and {name} was made for {room} (max_position_embeddings "
+            f"in its config.json); give data.max_length={room}, which says what becomes of longer ones"
+        )
+
+
+def _longest(rows: Dataset) -> int:
+    """Tokens of the longest prompt with its longer answer."""
+    table = rows.data
+    lengths = {
+        column: compute.list_value_length(table[column])
+        for column in table.column_names
+        if column.endswith("_ids")
+    }
+    prompts = lengths.pop("prompt_ids")
+    longest = compute.max(compute.add(prompts, compute.max_element_wise(*lengths.values())))
+    return int(longest.as_py() or 0)
 
 
 @contextmanager
