@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from kalign import files
-from kalign.errors import DataError, Interrupted, ResourceError
+from kalign.errors import ConfigError, DataError, Interrupted, ResourceError
 from kalign.runs import Run
 
 LOST = (
@@ -60,6 +60,7 @@ def explained(run: Run) -> Iterator[None]:
     a remedy.
 
     Raises:
+        ConfigError: the optimizer's library is not installed.
         Interrupted: another process ended, or stood still for `trainer.ddp_timeout` seconds.
         ResourceError: it is full; the last checkpoint is untouched.
     """
@@ -71,6 +72,9 @@ def explained(run: Run) -> Iterator[None]:
             "trainer.tokens_per_micro_batch) or data.max_length, or set trainer.gradient_checkpointing=true "
             "or adapter=qlora"
         ) from wrong
+    except ImportError as wrong:
+        said = " ".join(str(wrong).split())
+        raise ConfigError(f"trainer.optim asks for what is not here: {said}; or take another one") from wrong
     except OSError as wrong:
         files.raise_if_full(wrong, run.path)
         raise
