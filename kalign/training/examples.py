@@ -249,7 +249,7 @@ def conclude(
         "licence": asdict(recipe.model.licence),
         "data_notice": examples.notice,
         "train_pairs": len(trainer.train_dataset),
-        "held_out": {"examples": len(put)}
+        "held_out": {"examples": len(examples.held_out if examples.pairs else put)}
         | changes(put, before.answers, after.answers, examples.score)
         | looks.likelihoods(examples, before, after),
         "answers": said[: recipe.evaluation.generations],
