@@ -11,7 +11,7 @@ from markupsafe import Markup
 from rich.console import Console
 from rich.table import Table
 
-from kalign import pages, runs
+from kalign import locks, pages, runs
 from kalign.errors import ConfigError, DataError
 from kalign.pages import Section
 from kalign.runs import Run
@@ -25,22 +25,23 @@ class Listed:
 
     run: str
     recipe: str
-    state: str  # finished, or stopped where the same command goes on
+    state: str  # finished, running, stopped where the same command goes on, or damaged
     steps: int
     results: dict[str, dict[str, float] | None]
     when: str
-    settings: dict[str, Any]
+    settings: dict[str, Any]  # of a damaged one, none
+    fault: str | None = None  # what a damaged one lacks
 
 
 def found(folder: Path) -> list[Listed]:
-    """Every run in a folder, oldest first.
+    """Every run in a folder, oldest first; one that cannot be read hides no other.
 
     Raises:
         ConfigError: there is no such folder.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder of runs; give runs_dir=FOLDER, or train first")
-    listed = [read(path) for path in folder.iterdir() if (path / "manifest.json").is_file()]
+    listed = [_any(path) for path in folder.iterdir() if (path / "manifest.json").is_file()]
     return sorted(listed, key=lambda each: (each.when, each.run))
 
 
@@ -54,34 +55,71 @@ def read(path: Path) -> Listed:
     run = Run(path)
     if not run.manifest.is_file():
         raise ConfigError(f"{path} is no run's folder; kalign runs lists them")
+    try:
+        return _read(run)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as wrong:
+        raise DataError(
+            f"{path} is not as a training leaves it ({type(wrong).__name__}: {wrong}); move it elsewhere"
+        ) from wrong
+
+
+def _any(path: Path) -> Listed:
+    try:
+        return read(path)
+    except DataError as wrong:
+        return Listed(
+            run=path.name,
+            recipe="-",
+            state="damaged",
+            steps=0,
+            results=dict.fromkeys(RESULTS),
+            when=_minute(path),
+            settings={},
+            fault=str(wrong),
+        )
+
+
+def _read(run: Run) -> Listed:
     manifest = _json(run.manifest)
     result = _json(run.result) if run.result.is_file() else None
     held_out = (result or {}).get("held_out") or {}
-    newest = run.result if result else run.manifest
-    steps = [int(each.name.rsplit("-", 1)[1]) for each in run.checkpoints.glob("checkpoint-*")]
+    numbers = [each.name.removeprefix("checkpoint-") for each in run.checkpoints.glob("checkpoint-*")]
+    steps = [int(number) for number in numbers if number.isdigit()]
     return Listed(
-        run=path.name,
+        run=run.path.name,
         recipe=manifest["recipe"]["name"],
-        state="finished" if result else "stopped",
+        state="finished" if result else "running" if _is_held(run) else "stopped",
         steps=result["steps"] if result else max(steps, default=0),
         results={key: (held_out.get(key) or {}).get("after") for key in RESULTS},
-        when=datetime.fromtimestamp(newest.stat().st_mtime).isoformat(" ", "minutes"),
+        when=_minute(run.result if result else run.manifest),
         settings=runs.flat({key: value for key, value in manifest["recipe"].items() if key != "runs_dir"}),
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _is_held(run: Run) -> bool:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as wrong:
-        raise DataError(f"{path} cannot be read ({wrong}); remove that run's folder") from wrong
+        return locks.is_held(run.lock)
+    except OSError:  # of somebody else, whose lock may only be looked at
+        return False
+
+
+def _minute(path: Path) -> str:
+    return datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "minutes")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} holds no object")
+    return content
 
 
 def differing(listed: Sequence[Listed]) -> dict[str, list[Any]]:
-    """Each setting that is not the same in all runs, with its value in each."""
-    keys = sorted({key for each in listed for key in each.settings})
-    values = {key: [each.settings.get(key) for each in listed] for key in keys}
-    return {key: row for key, row in values.items() if any(value != row[0] for value in row)}
+    """Each setting that is not the same in all runs that can be read, with its value in each."""
+    read = [each.settings for each in listed if not each.fault]
+    keys = sorted({key for settings in read for key in settings})
+    differ = [key for key in keys if any(settings.get(key) != read[0].get(key) for settings in read)]
+    return {key: [each.settings.get(key) for each in listed] for key in differ}
 
 
 def document(listed: Sequence[Listed]) -> dict[str, Any]:

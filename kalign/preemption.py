@@ -64,11 +64,11 @@ class Children:
         self.given: str | None = None  # the name of the signal that asked this process to leave
         self._running: subprocess.Popen[bytes] | None = None
 
-    def run(self, command: Sequence[str]) -> int:
+    def run(self, command: Sequence[str], **options: Any) -> int:
         """Run one to its end and return its exit code, or 75 without starting it when asked to stop."""
         if self.given:
             return Interrupted.exit_code
-        with self.start(command) as running:
+        with self.start(command, **options) as running:
             return running.wait()
 
     def start(self, command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":

@@ -1,10 +1,13 @@
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from kalign import runs
+from kalign.runs import Run
 from tests.conftest import Result
 
 Kalign = Callable[..., Result]
@@ -61,3 +64,26 @@ def test_a_folder_that_is_no_run_is_refused(kalign_here: Kalign) -> None:
     refused = kalign_here("runs", "none")
     assert (refused.returncode, "is no run's folder" in refused.stderr) == (2, True)
     assert kalign_here("runs", "runs_dir=nowhere").returncode == 2
+
+
+@pytest.mark.usefixtures("three")
+def test_a_damaged_run_is_listed_as_such_and_hides_no_other(kalign_here: Kalign) -> None:
+    for name, manifest in {"torn": '{"recipe": ', "empty": "{}", "list": "[1]"}.items():
+        Path("runs", name).mkdir()
+        Path("runs", name, "manifest.json").write_text(manifest, encoding="utf-8")
+    Path("runs/tiny-<c>/checkpoints/checkpoint-9-copy").mkdir()
+    shown = kalign_here("runs", "--json")
+    listed = json.loads(shown.stdout)
+    assert Counter(each["state"] for each in listed["runs"]) == {"finished": 2, "stopped": 1, "damaged": 3}
+    assert set(listed["differing"]) == {"loss.beta"}
+    assert len(listed["differing"]["loss.beta"]) == 6
+    assert "runs/torn is not as a training leaves it" in shown.stderr
+    named = kalign_here("runs", "tiny-a", "torn")
+    assert (named.returncode, len(named.stderr.splitlines())) == (3, 1)
+
+
+@pytest.mark.usefixtures("three")
+def test_a_run_that_is_trained_right_now_is_not_called_stopped(kalign_here: Kalign) -> None:
+    with runs.locked(Run(Path("runs/tiny-<c>"))):
+        listed = json.loads(kalign_here("runs", "--json").stdout)["runs"]
+    assert [each["state"] for each in listed if each["run"] == "tiny-<c>"] == ["running"]

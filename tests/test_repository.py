@@ -16,7 +16,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from kalign.config import Adapter, Loss, Recipe, Trainer, compose, training
+from kalign.config import Adapter, Loss, Recipe, Trainer, compose, optimization, training
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "kalign"
@@ -189,6 +189,15 @@ def test_the_losses_are_those_that_trl_computes() -> None:
     source = inspect.getsource(DPOTrainer._compute_loss)
     assert set(re.findall(r'loss_type == "(\w+)"', source)) == set(training.LOSS_TYPES)
     assert set(re.findall(r'f_divergence_type == "(\w+)"', source)) == set(training.F_DIVERGENCES)
+
+
+def test_optimizers_and_schedules_are_those_of_transformers() -> None:
+    from transformers import SchedulerType
+    from transformers.training_args import OptimizerNames
+
+    assert {name.value for name in OptimizerNames} == set(optimization.OPTIMIZERS)
+    schedules = {*optimization.SCHEDULES, *optimization.SCHEDULES_WITH_MORE}
+    assert {name.value for name in SchedulerType} == schedules
 
 
 def test_no_yaml_names_code() -> None:

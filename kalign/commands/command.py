@@ -66,6 +66,8 @@ def loading_libraries() -> Iterator[None]:
     that torch, transformers and trl take to load. What they brought is kept, and not looked at later.
     """
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an unused CPU kernel
+    # Logs to standard output, which may hold one document; its level is set anew when it is imported
+    logging.getLogger("DeepSpeed").addFilter(_errors_on_stderr)
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     if "torch" in sys.modules or not gc.isenabled():
         yield
@@ -76,3 +78,10 @@ def loading_libraries() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _errors_on_stderr(record: logging.LogRecord) -> bool:
+    """Say an error on standard error, and nothing where the logger would."""
+    if record.levelno >= logging.ERROR:
+        print(record.getMessage(), file=sys.stderr)
+    return False

@@ -42,7 +42,9 @@ def export(words: list[str], flags: argparse.Namespace) -> int:
             raise ConfigError(
                 f"{others[0]} has no meaning with --verify, which takes run=DIR only; leave it out"
             )
-        return _verify(Path(flags.verify), Path(given["run"]) if given["run"] else None, flags)
+        return _verify(
+            Path(flags.verify).expanduser(), Path(given["run"]).expanduser() if given["run"] else None, flags
+        )
     if missing := [key for key in ("run", "out") if not given[key]]:
         raise ConfigError(f"{missing[0]} is missing; this command takes run=DIR out=DIR, or --verify DIR")
     plain.claim("accept_loss", given["accept_loss"])  # before anything is loaded
@@ -54,13 +56,13 @@ def _export(given: Mapping[str, str | None], flags: argparse.Namespace) -> int:
 
     from kalign.export.prover import Prover
 
-    out = Path(str(given["out"]))
+    out = Path(str(given["out"])).expanduser()
     with Prover() as prover, _shown() as tell:  # the other process loads its libraries while this one does
         with loading_libraries():
             from kalign.export import export as exporting
 
         wanted = exporting.Wanted(
-            run=Path(str(given["run"])),
+            run=Path(str(given["run"])).expanduser(),
             out=out,
             format=str(given["format"]),
             dtype=given["dtype"],
@@ -141,8 +143,8 @@ def push(words: list[str], flags: argparse.Namespace) -> int:
         with loading_libraries():
             from kalign.export import push as pushing
 
-        run = Path(given["run"]) if given["run"] else None
-        done = pushing.push(Path(str(given["DIR"])), given["repo"], run, tell, yes=flags.yes)
+        run = Path(given["run"]).expanduser() if given["run"] else None
+        done = pushing.push(Path(str(given["DIR"])).expanduser(), given["repo"], run, tell, yes=flags.yes)
     if flags.json:
         print_json(done)
         return 0

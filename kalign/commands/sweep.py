@@ -61,9 +61,7 @@ def _launch(asked: Any, own: Mapping[str, Any], options: Mapping[str, Any] | Non
         asked.recipe.trainer.accumulation(slurm.ranks(options))
     if not own:
         return []
-    if "launch" not in own:
-        raise ConfigError(f"ranks={own['ranks']} needs a profile to start them by; give launch=ddp too")
-    launch.require_supported(asked.recipe, launch.profile(own["launch"], own.get("ranks")))
+    launch.require_supported(asked.recipe, launch.asked(own))
     return [f"{key}={value}" for key, value in own.items()]
 
 

@@ -52,7 +52,16 @@ def _train(words: list[str], flags: argparse.Namespace, notice: "Notice") -> int
             )
         from kalign.sweeps import many
 
-        return many.run(words, [f"{key}={value}" for key, value in own.items()], options)
+        several = many.Several.of(words, own, options)
+        if flags.dry_run:
+            several.show()
+            return 0
+        return several.run(as_json=flags.json)
+    if flags.dry_run and not own:
+        raise ConfigError(
+            "--dry-run prints the line that launch= would start, and launch= is not given; give one, or ask "
+            "'kalign plan' what the training would take"
+        )
     from kalign.config import compose
 
     recipe = compose.load(words)
@@ -105,9 +114,7 @@ def _launched(recipe: "Recipe", own: dict[str, Any], words: list[str], flags: ar
     """Print the line that starts the profile's processes, and become it."""
     from kalign.config import launch
 
-    if "launch" not in own:
-        raise ConfigError(f"ranks={own['ranks']} needs a profile to start them by; give launch=ddp too")
-    profile = launch.profile(own["launch"], own.get("ranks"))
+    profile = launch.asked(own)
     launch.require_supported(recipe, profile)
     line = launch.line(profile, [*words, *(["--json"] if flags.json else [])])
     print(line.shown, file=sys.stderr, flush=True)
@@ -167,7 +174,7 @@ def doctor(words: list[str], flags: argparse.Namespace) -> int:
     with loading_libraries():
         from kalign.models import doctor as examination
 
-    document = examination.run(recipe.model, Path(own.get("out", "doctor.json")), console(flags))
+    document = examination.run(recipe.model, Path(own.get("out", "doctor.json")).expanduser(), console(flags))
     if flags.json:
         print_json(document)
     return 0 if document["ok"] else DataError.exit_code
@@ -187,8 +194,11 @@ def list_runs(words: list[str], flags: argparse.Namespace) -> int:
         print_json(listing.document(listed))
     else:
         listing.say(console(flags), listed, compare=bool(names))
+    for each in listed:
+        if each.fault:
+            print(f"kalign: {each.fault}", file=sys.stderr)
     if given["out"]:
-        with files.atomic(Path(given["out"])) as unfinished:
+        with files.atomic(Path(given["out"]).expanduser()) as unfinished:
             unfinished.write_text(listing.page(listed), encoding="utf-8")
         print(f"Page: {given['out']}", file=sys.stderr)
     return 0
@@ -205,7 +215,7 @@ COMMANDS: Mapping[str, Command] = {
         flags={
             "--dry-run": {
                 "action": "store_true",
-                "help": "with launch=: print the line that would start the processes, and stop",
+                "help": "with launch= or -m: print the lines that would be started, and stop",
             },
             "--multirun": {
                 "short": "-m",

@@ -24,7 +24,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from kalign.config import suspicion
+from kalign.config import elsewhere, suspicion
 from kalign.config.schema import Recipe
 from kalign.errors import ConfigError
 
@@ -201,9 +201,13 @@ def _hydra_defaults(written: Any, path: Path) -> list[Any]:
     parents, choices = [], {}
     for entry in written:
         if isinstance(entry, str):
+            if entry not in ("/base", "_self_"):
+                _check_choice(f"{path}: defaults: recipe", entry, shipped_recipes())
             parents.append(entry)
         elif isinstance(entry, dict) and len(entry) == 1 and next(iter(entry)).lstrip("/") in GROUPS:
             group, option = next(iter(entry.items()))
+            known = sorted(each.stem for each in (root("conf") / group.lstrip("/")).glob("*.yaml"))
+            _check_choice(f"{path}: defaults: {group}", str(option), known)
             choices[f"override /{group.lstrip('/')}"] = option
         else:
             raise ConfigError(f"{path}: defaults: cannot read {entry!r}; write entries as in {example}")
@@ -266,6 +270,8 @@ def _check_known(key: str, where: str) -> None:
     if generic in known or generic == "data.mix.*":
         return
     leaf = key.rsplit(".", 1)[-1]
+    if leaf in elsewhere.NAMES:
+        raise ConfigError(f"{where}{key} is no setting; here it is {elsewhere.NAMES[leaf]}")
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
     near = near or [name for name in known if name.rsplit(".", 1)[-1] == leaf][:1]
     near = near or difflib.get_close_matches(key, known, n=1)
@@ -277,6 +283,9 @@ def plainly(wrong: Exception) -> str:
     """One sentence out of an error of Hydra or OmegaConf: what it says, without its stack of contexts."""
     text = str(wrong.__cause__ or wrong) if isinstance(wrong, HydraException) else str(wrong)
     if several := re.search(r"Ambiguous value for argument '(.+?)'", text):
+        if several[1].startswith("data.path="):
+            mix = "data.mix={a:{path:ONE},b:{path:OTHER}}"
+            return f"{several[1]} names several files; write data.path=null {mix}, or add -m to run each"
         return f"{several[1]} names several values; add -m to run each, or write key=[a,b] for a list"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if unknown := re.search(r"Key '(\w+)' is not in struct\s+full_key: data\.mix\.\w+", text):

@@ -5,7 +5,7 @@ import importlib.util
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,17 @@ def profile(name: str, ranks: int | None = None) -> Profile:
         divides_gradients=stage >= 2,
         divides_optimizer=stage >= 1,
     )
+
+
+def asked(own: Mapping[str, Any]) -> Profile:
+    """The profile that the words `launch` and `ranks` of a command name.
+
+    Raises:
+        ConfigError: `launch` is missing, or as `profile`.
+    """
+    if "launch" not in own:
+        raise ConfigError(f"ranks={own['ranks']} needs a profile to start them by; give launch=ddp too")
+    return profile(own["launch"], own.get("ranks"))
 
 
 def _zero_stage(content: dict[str, Any]) -> int | None:

@@ -1,6 +1,10 @@
 """`-m`: Hydra's multirun over every combination of comma-separated values."""
 
+import contextlib
+import os
+import shlex
 import sys
+from collections.abc import Iterator
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -10,6 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kalign.config import compose
 from kalign.errors import ConfigError
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 def combinations(words: list[str]) -> list[list[str]]:
@@ -21,17 +27,38 @@ def combinations(words: list[str]) -> list[list[str]]:
     prepared = compose.prepared(words)
     paths = {path.rsplit("/", 1)[-1].rsplit(".", 1)[0]: path for path in _recipe_files(words)}
     found: list[list[str]] = []
+    refused: list[ConfigError] = []
 
     def note(composed: DictConfig) -> None:
-        compose.typed(composed)
-        found.append([_original(word, paths) for word in HydraConfig.get().overrides.task])
+        each = [_original(word, paths) for word in HydraConfig.get().overrides.task]
+        try:
+            compose.typed(composed)
+        except ConfigError as wrong:  # which Hydra would print as a traceback, and leave
+            refused.append(ConfigError(f"{wrong} (in the combination {shlex.join(each)})"))
+        found.append(each)
 
     sys.argv = ["kalign train", "--multirun", *prepared]
-    try:
-        hydra.main(config_path=None, config_name="config", version_base="1.3")(note)()
-    except (HydraException, OmegaConfBaseException) as wrong:
-        raise ConfigError(compose.plainly(wrong)) from wrong
+    with _raising():
+        try:
+            hydra.main(config_path=None, config_name="config", version_base="1.3")(note)()
+        except (HydraException, OmegaConfBaseException) as wrong:
+            raise ConfigError(compose.plainly(wrong)) from wrong
+    if refused:
+        raise refused[0]
     return found
+
+
+@contextlib.contextmanager
+def _raising() -> Iterator[None]:
+    """Let Hydra raise what is wrong with a word; otherwise it prints it, and ends the process with 1."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[FULL_ERROR]
+        if before is not None:
+            os.environ[FULL_ERROR] = before
 
 
 def _recipe_files(words: list[str]) -> list[str]:

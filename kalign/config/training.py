@@ -4,6 +4,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from kalign.config import optimization
 from kalign.config.model import PROJECTIONS
 from kalign.config.rules import above, one_of
 from kalign.errors import ConfigError
@@ -207,6 +208,9 @@ class Trainer:
             above(f"trainer.{key}", getattr(self, key), 0)  # checked by name, one rule for all
         for key in ("logging_steps", "eval_steps", "save_steps", "save_total_limit", "ddp_timeout"):
             above(f"trainer.{key}", getattr(self, key), 0)
+        for key in ("warmup_steps", "weight_decay", "max_grad_norm", "dataloader_num_workers", "seed"):
+            above(f"trainer.{key}", getattr(self, key), 0, inclusive=True)
+        optimization.check(self.optim, self.lr_scheduler_type)
         above("trainer.learning_rate", self.learning_rate, 0)
         if self.gradient_checkpointing not in (
             True,

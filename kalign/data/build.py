@@ -1,8 +1,10 @@
 """From sources to tokenised pairs: mapped, checked, deduplicated, measured, weighed, and split by prompt."""
 
+import dataclasses
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -33,6 +35,9 @@ REMEDIES = {
     "identical_after_truncation": "raise data.max_length",
 }
 
+# Where other layouts keep parts of the prompt; a turn of the prompt's messages is where they belong
+BESIDE = ("system", "history", "input", "tools", "images")
+
 
 @dataclass(kw_only=True)
 class Pairs:
@@ -57,7 +62,7 @@ def build(data: Data, chat: Tokenises, *, letters: re.Pattern[str], model: Model
         DataError: a row is malformed, or the pairs cannot be split.
     """
     lines: list[Line] = []
-    facts: dict[str, int] = {}
+    counted: Counter[str] = Counter()  # what two sources both hold adds up
     identity: dict[str, Any] = {}
     pairs: list[tuple[Line, Pair]] = []
     marked = Marked.read(data, chat)
@@ -67,7 +72,9 @@ def build(data: Data, chat: Tokenises, *, letters: re.Pattern[str], model: Model
         mined = provenance.targets(source, read)
         provenance.refuse_forbidden(mined, read.where, model or Model(), data.accept_licence_of)
         identity[name] = {"path": read.where, "sha256": read.sha256, "rows": len(read.rows)}
-        facts |= read.facts | {f"mined from {target}": count for target, count in sorted(mined.items())}
+        counted.update(read.facts)
+        counted.update(_unread(source, read))
+        counted.update({f"mined from {target}": count for target, count in sorted(mined.items())})
         for line, triplet in _triplets(name, source, read, letters):
             lines.append(line)
             if triplet is None or not _is_new(line, triplet, seen):
@@ -95,10 +102,22 @@ def build(data: Data, chat: Tokenises, *, letters: re.Pattern[str], model: Model
         marked.select(train)
         identity["data.tags"] = marked.identity()
     seen_in_training = [each for line, pair in train for each in _seen(line, pair, marked)]
+    facts = dict(counted)
     if marked:
         facts |= marked.facts(train, seen_in_training)
     account = ledger.summary(lines, facts)
     return Pairs(train=seen_in_training, held_out=evaluated, lines=lines, summary=account, identity=identity)
+
+
+def _unread(source: Source, read: sources.Rows) -> dict[str, int]:
+    """How many rows say something beside prompt and answers that no training would see."""
+    named = dataclasses.asdict(source.columns).values()
+    counts = {
+        column: sum(bool(row.content.get(column)) for row in read.rows)
+        for column in BESIDE
+        if column not in named
+    }
+    return {f"rows whose {column!r} is not read": count for column, count in counts.items() if count}
 
 
 def _seen(line: Line, pair: Pair, marked: Marked | None) -> list[Pair]:
@@ -121,6 +140,11 @@ def require_acceptable(pairs: Pairs, data: Data) -> None:
             f"{account.drop_share:.1%} of the pairs were dropped ({spelled}), more than data.max_drop_share="
             f"{data.max_drop_share:g}; {REMEDIES.get(worst, 'look at ledger.parquet')}, or raise "
             "data.max_drop_share"
+        )
+    if pairs.held_out and not pairs.train:
+        raise DataError(
+            f"all {len(pairs.held_out)} pairs are held out by data.eval_share={data.eval_share:g}, and none "
+            "is left to train on; lower it, or use more prompts"
         )
     if not pairs.train:
         raise DataError("no pair is left to train on; the ledger says what became of each row")

@@ -11,6 +11,7 @@ Where a row has one answer only (rejected: null), an implicit prompt is all turn
 """
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from kalign.config import Columns
 from kalign.records import Message, Triplet
 
 Turns = tuple[Message, ...]
+# A list of messages that went through str() or JSON, as it does on its way through CSV
+SPELLED = re.compile(r"\s*\[\s*\{\s*(['\"])(?:role|content)\1\s*:.*\}\s*\]\s*", re.DOTALL)
 
 
 def triplet(row: dict[str, Any], columns: Columns, identity: str) -> Triplet:
@@ -39,6 +42,11 @@ def triplet(row: dict[str, Any], columns: Columns, identity: str) -> Triplet:
         prompt, good = _one_answer(row, columns)
         return Triplet(id=identity, prompt=prompt, chosen=good, rejected=())
     chosen, rejected = row[columns.chosen], row[columns.rejected]
+    if _spelled(chosen) and _spelled(rejected):
+        raise ValueError(
+            f"{columns.chosen} and {columns.rejected} are lists of messages written as text, which would be "
+            "learned letter by letter; save them as lists, which .jsonl and .parquet can hold and .csv cannot"
+        )
     if isinstance(chosen, list) != isinstance(rejected, list):
         raise ValueError(f"{columns.chosen} and {columns.rejected} must both be text or both be messages")
     if isinstance(chosen, list):
@@ -143,6 +151,10 @@ def _messages(value: Sequence[Any]) -> Turns:
             raise ValueError(f"a turn is {turn!r:.60}, not {{'role': ..., 'content': ...}}")
         turns.append(Message(role=turn["role"], content=turn["content"]))
     return tuple(turns)
+
+
+def _spelled(value: Any) -> bool:
+    return isinstance(value, str) and SPELLED.fullmatch(value) is not None
 
 
 def _answer(text: str) -> Turns:

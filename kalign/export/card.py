@@ -16,6 +16,12 @@ ESTIMATES = {
     "rejected_logp": "log-prob of rejected (nats)",
 }
 WHEN = ("before", "after")
+METHODS = {
+    "dpo": "DPO ({loss_type}, beta {beta})",
+    "sft": "Supervised fine-tuning",
+    "rloo": "RLOO on a reward",
+    "grpo": "GRPO on a reward",
+}
 SERVED = {
     "merged": "    transformers serve {name}\n    vllm serve {name}{own}\n",
     "vendor": "    vllm serve {name} --tokenizer {name}/tokenizer\n",
@@ -43,7 +49,7 @@ def _front(made: Origin, certificate: Mapping[str, Any]) -> str:
     licence = f"license: {named}" if named == "apache-2.0" else "license: other"
     return (
         f"---\nbase_model: {made.name}\n{licence}\nlibrary_name: {library}\npipeline_tag: text-generation\n"
-        "tags: [dpo, kalign]\n---\n"
+        f"tags: [{made.method}, kalign]\n---\n"
     )
 
 
@@ -57,21 +63,30 @@ def _training(made: Origin) -> str:
         if adapter[key]
     )
     sources = [
-        (f"{key}: {Path(noted['path']).name}", f"{noted['rows']:,}", f"`{noted['sha256']}`")
+        (
+            f"{key}: {Path(noted['path']).name}",
+            f"{noted['rows']:,}" if "rows" in noted else "-",
+            f"`{noted['sha256']}`",
+        )
         for key, noted in made.manifest["inputs"]["data"].items()
     ]
-    rows = [("read", ledger["rows"]), ("trained on", ledger["train"]), ("held out", ledger["eval"])]
-    rows += [(f"dropped: {reason.replace('_', ' ')}", count) for reason, count in ledger["dropped"].items()]
+    rows = list(ledger.items())  # of norms, what was counted
+    if "train" in ledger:
+        rows = [("read", ledger["rows"]), ("trained on", ledger["train"]), ("held out", ledger["eval"])]
+        rows += [(f"dropped: {why.replace('_', ' ')}", count) for why, count in ledger["dropped"].items()]
+    taken = "pairs" if made.method == "dpo" else "examples"
+    learned = METHODS[made.method].format(**recipe["loss"])
     return "\n".join(
         [
             "## Training\n",
-            f"DPO ({recipe['loss']['loss_type']}, beta {recipe['loss']['beta']}) of {made.name} with "
+            f"{learned} of {made.name} with "
             f"{method} (r {adapter['r']}, alpha {adapter['lora_alpha']}, dropout "
             f"{adapter['lora_dropout']}{kinds}): {made.result['steps']} steps of "
-            f"{trainer['pairs_per_step']} pairs, learning rate {trainer['learning_rate']}, "
+            f"{trainer['pairs_per_step']} {taken}, learning rate {trainer['learning_rate']}, "
             f"seed {trainer['seed']}.\n",
             _table(("data", "rows", "sha256"), sources),
-            _table(("pairs", "count"), [(name, f"{count:,}") for name, count in rows]),
+            _table(("rows", "count"), [(name, f"{count:,}") for name, count in rows]),
+            *([f"{made.result['data_notice']}\n"] if "data_notice" in made.result else []),
             "### Licence\n",
             _licence_text(_licence(made)),
         ]
@@ -98,9 +113,17 @@ def _licence_text(licence: Mapping[str, Any]) -> str:
 
 
 def _results(made: Origin) -> str:
-    held, behaviour = made.result["held_out"], made.result["behaviour"]
+    held, behaviour = made.result["held_out"], made.result.get("behaviour")
     parts = ["## Results, with 95 % intervals\n"]
-    if held:
+    if held and made.method != "dpo":
+        whens = ("before", "after", "change")
+        changes = [
+            (name.replace("_", " "), *(statistics.spelled(row[when], digits=3) for when in whens))
+            for name, row in held.items()
+            if name != "examples"
+        ]
+        parts += [f"Held-out examples: {held['examples']}.\n", _table(("", *whens), changes)]
+    elif held:
         rows = [
             (name, *(statistics.spelled(held[key][when], digits=3) for when in WHEN))
             for key, name in ESTIMATES.items()

@@ -100,7 +100,7 @@ def _measured(made: Origin, chat: Chat, question: Question, tell: Tell) -> dict[
         )
 
     before, after, own = _trained(made, device, seen)
-    beta = made.manifest["recipe"]["loss"]["beta"]
+    beta = made.manifest["recipe"]["loss"]["beta"] if made.method == "dpo" else None
 
     def against(where: str, merged_into: str) -> dict[str, Any]:
         merged, info = AutoModelForCausalLM.from_pretrained(
@@ -121,7 +121,11 @@ def _measured(made: Origin, chat: Chat, question: Question, tell: Tell) -> dict[
 
 
 def _rows(made: Origin) -> tuple[str, list[Row]]:
-    """What is scored, and where it is from: held-out pairs, or, if there are none, pairs of the training."""
+    """What is scored, and where it is from: held-out pairs, or, if there are none, pairs of the training;
+    answers of the training where it knew no pairs."""
+    if made.method != "dpo":
+        some = [row for _, row in files.read_parquet(made.run.pairs / "train.parquet")][:ROWS]
+        return "the training, single answers", [(row["prompt_ids"], row["answer_ids"]) for row in some]
     name = "eval" if made.manifest["ledger"]["eval"] else "train"
     pairs = [row for _, row in files.read_parquet(made.run.pairs / f"{name}.parquet")][:ROWS]
     rows = [(row["prompt_ids"], row[side]) for row in pairs for side in ("chosen_ids", "rejected_ids")]
@@ -163,7 +167,9 @@ def _judged(measured: Mapping[str, Any], accept_loss: bool) -> bool:
         raise Fault(
             "nothing-merged", "the adapter changes nothing of what the model says; it has learned nothing"
         )
-    spelled = f"retention {measured['retention']:.3f}, of the margins {measured['margin_retention'] or 0:.3f}"
+    margins = measured["margin_retention"]
+    spelled = f"retention {measured['retention']:.3f}"
+    spelled += "" if margins is None else f", of the margins {margins:.3f}"
     if max(kept) > 1 / SMALLEST and min(kept) >= SMALLEST:
         raise Fault(
             "effect-overshoots", f"the export does more than was learned ({spelled}); it is no merge of it"

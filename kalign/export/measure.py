@@ -66,12 +66,13 @@ def _greedy(model: Any, ids: Tensor, stops: list[int]) -> list[int]:
 
 
 def compared(
-    base: Look, adapter: Look, merged: Look, beta: float, own: Look | None = None
+    base: Look, adapter: Look, merged: Look, beta: float | None, own: Look | None = None
 ) -> Mapping[str, Any]:
     """The merged model against the trained one.
 
     Args:
         base: what the adapter was trained on.
+        beta: of the margins; None where answers were learned one by one, and there are none.
         own: what the merged model was made from, if that is not `base`.
     """
     wanted = adapter.logits - base.logits
@@ -91,7 +92,7 @@ def compared(
         "margin_retention": sum(a * m for a, m in zip(margins_a, margins_m, strict=True)) / learned
         if learned
         else None,
-        "pairs": len(margins_a),
+        "pairs": len(margins_a) if beta is not None else len(base.logps),
         "kl_adapter_merged": max(0.0, float(kl.mean())),
         "top1_agreement": float((adapter.logits.argmax(-1) == merged.logits.argmax(-1)).float().mean()),
         "greedy_equal": sum(a == m for a, m in zip(adapter.greedy, merged.greedy, strict=True)),
@@ -103,7 +104,9 @@ def compared(
     }
 
 
-def _margins(before: Look, after: Look, beta: float) -> list[float]:
+def _margins(before: Look, after: Look, beta: float | None) -> list[float]:
     """DPO's margin of each pair; rows are chosen, rejected, chosen, ..."""
+    if beta is None:
+        return []
     gained = [new - old for old, new in zip(before.logps, after.logps, strict=True)]
     return [beta * (chosen - rejected) for chosen, rejected in zip(gained[::2], gained[1::2], strict=True)]

@@ -44,6 +44,11 @@ class Origin:
         return Path(repo).name if Path(repo).expanduser().is_dir() else repo
 
     @property
+    def method(self) -> str:
+        """How it was trained; runs of DPO do not say so."""
+        return str(self.manifest["recipe"].get("method", "dpo"))
+
+    @property
     def is_exaone(self) -> bool:
         """Whether the base is an EXAONE 3.5, which has the vendor's names and could have Llama's."""
         return bool(_json(self.base / "config.json")["model_type"] == exaone.MODEL_TYPE)

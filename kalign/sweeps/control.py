@@ -94,6 +94,7 @@ class Sweep:
         log.parent.mkdir(exist_ok=True)
         training = self.starter.start(words, run, log, self.search.noted(number).get("handle", ""))
         self.search.note(number, words=words, run=run.path.name, handle=training.handle)
+        self._say(number, f"begins; what it says goes to {log}")
         self.begun.append(_Begun(number=number, run=run, log=log, training=training))
 
     def _follow(self, trial: _Begun) -> None:

@@ -137,6 +137,15 @@ def _recipe(common: Sequence[str], dimensions: Sequence[Dimension]) -> Recipe:
 def _require_comparable(
     recipe: Recipe, dimensions: Sequence[Dimension], pruning: str, objective: str
 ) -> None:
+    if recipe.method in ("rloo", "grpo"):
+        raise ConfigError(
+            f"method={recipe.method} leaves nothing that a sweep compares: the held-out pairs of dpo, "
+            "or the held-out loss of dpo and sft; use kalign train -m, then kalign runs"
+        )
+    if recipe.method == "sft" and objective != "eval_loss":
+        raise ConfigError(
+            f"objective={objective} is of pairs, and method=sft learns none; use objective=eval_loss"
+        )
     if not recipe.data.eval_share:
         raise ConfigError("data.eval_share=0 leaves no pairs to compare trials on; hold some out")
     tainted = OBJECTIVES[objective].tainted_by

@@ -1,6 +1,7 @@
 """What TRL, the tracker and the launch are told: everything that decides something is stated, and checked."""
 
 import dataclasses
+import importlib.util
 import logging
 import os
 import warnings
@@ -151,7 +152,11 @@ def require_no_deepspeed(setting: str) -> None:
 
 def _tracker(recipe: Recipe, run: Run) -> str:
     """Tell the tracker, through the variables it reads, which run this is; a repeated command continues its
-    curves."""
+    curves.
+
+    Raises:
+        ConfigError: its library is not installed.
+    """
     if recipe.tracker.name == "wandb":
         told = {
             "WANDB_PROJECT": recipe.tracker.project,
@@ -164,5 +169,10 @@ def _tracker(recipe: Recipe, run: Run) -> str:
             told["WANDB_RUN_GROUP"] = recipe.tracker.group
         os.environ.update(told)
     elif recipe.tracker.name == "tensorboard":
+        if importlib.util.find_spec("tensorboard") is None:
+            raise ConfigError(
+                "tracker=tensorboard needs TensorBoard, which is not installed; pip install "
+                "'kalign[tensorboard]', or use tracker=none"
+            )
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.path / "tensorboard")
     return recipe.tracker.name

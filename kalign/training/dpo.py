@@ -198,6 +198,7 @@ def _trainer(recipe: Recipe, run: Run, args: DPOConfig, located: Located, chat: 
     order = StepOrder(len(train), pairs_per_step=recipe.trainer.pairs_per_step, seed=recipe.trainer.seed)
     plan = _plan(recipe, args, train, order)
     model = loading.load_model(recipe.model, located, recipe.adapter.quantization, device=args.device)
+    limits.require_positions(model, train, held, name=located.name)
     try:
         trainer = PairTrainer(
             model,
@@ -279,11 +280,11 @@ def resume_point(run: Run, ranks: PartialState, console: Console) -> Path | None
 
 
 def _describe(recipe: Recipe, trainer: PairTrainer, resumed: Path | None, console: Console) -> None:
-    repeated = trainer.order.repeated
+    again = trainer.order.sentence()
     console.print(
         f"Training {checkpoints.trained_weights(trainer.model):,} adapter weights on "
         f"{trainer.order.pairs:,} pairs, {recipe.trainer.pairs_per_step} a step"
-        + (f"; {repeated} of them are seen twice an epoch to fill its last step" if repeated else "")
+        + (f"; {again}" if again else "")
         + (f"; going on from {resumed}" if resumed else ""),
         soft_wrap=True,
     )

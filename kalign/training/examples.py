@@ -98,9 +98,11 @@ def _train(recipe: Recipe, run: Run, console: Console, notice: Notice, read: Rea
         first = ranks.is_main_process
         before = looks.look(recipe, trainer, chat, examples, adapter=False) if first else looks.NOTHING
         waiting.wait()
+        again = trainer.order.sentence() if trainer.order else ""
         console.print(
             f"Training {checkpoints.trained_weights(trainer.model):,} adapter weights by {recipe.method} on "
             f"{len(trainer.train_dataset):,} examples, {recipe.trainer.pairs_per_step} a step"
+            + (f"; {again}" if again else "")
             + (f"; going on from {resumed}" if resumed else ""),
             soft_wrap=True,
         )
@@ -227,7 +229,7 @@ def conclude(
         "licence": asdict(recipe.model.licence),
         "data_notice": examples.notice,
         "train_pairs": len(trainer.train_dataset),
-        "held_out": {"examples": len(put)}
+        "held_out": {"examples": len(examples.held_out if examples.pairs else put)}
         | changes(put, before.answers, after.answers, examples.score)
         | looks.likelihoods(examples, before, after),
         "answers": said[: recipe.evaluation.generations],

@@ -41,6 +41,6 @@ def say(run: Run, console: Console) -> None:
     )
     console.print(f"Curves: {run.history} · result: {run.result} · every row: {run.ledger}", soft_wrap=True)
     console.print(
-        f"Next: kalign train recipe={run.path.name.rsplit('-', 1)[0]} loss.beta=0.3, or data.path=YOUR.jsonl",
+        f"Next: kalign export run={run.path} out=FOLDER, or the same command with loss.beta=0.3",
         soft_wrap=True,
     )

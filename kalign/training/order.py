@@ -30,6 +30,16 @@ class StepOrder(Sampler[int]):
         """How many pairs are seen once more to fill the last step of an epoch."""
         return -self.pairs % self.pairs_per_step
 
+    def sentence(self) -> str:
+        """How often pairs are seen again within an epoch, for a screen; empty where none is."""
+        if self.repeated > self.pairs:
+            least, more = divmod(len(self), self.pairs)
+            times = f"{least} or {least + 1}" if more else str(least)
+            return f"each is seen {times} times an epoch, because there are fewer than a step takes"
+        return (
+            f"{self.repeated} of them are seen twice an epoch to fill its last step" if self.repeated else ""
+        )
+
     def __len__(self) -> int:
         return self.pairs + self.repeated
 

@@ -77,6 +77,8 @@ def print_comparison(console: Console, changed: Mapping[str, Any]) -> None:
     for key, (name, _) in UNITS.items():
         table.add_row(name, spelled(changed[key]["before"]), spelled(changed[key]["after"]))
     console.print(table)
+    if changed["pairs"] == 1:
+        console.print("Of one pair nothing varies: its means have no interval.", style="yellow")
     for name, meaning in UNITS.values():
         console.print(f"{name}: {meaning}", style="dim", soft_wrap=True)
 

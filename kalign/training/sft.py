@@ -15,7 +15,7 @@ from kalign.models.chat import Chat
 from kalign.models.loading import Located
 from kalign.preemption import Notice
 from kalign.runs import Run
-from kalign.training import adapters, arguments, checkpoints, examples
+from kalign.training import adapters, arguments, checkpoints, examples, limits
 from kalign.training.steady import Steady
 from kalign.training.trainer import Epochs, StepOrder
 
@@ -34,6 +34,8 @@ class AnswerTrainer(Steady, SFTTrainer):
         order: in which the examples are seen.
         plus: the rates of LoRA+.
     """
+
+    order: StepOrder
 
     def __init__(self, *given: Any, order: StepOrder, plus: Sft, **options: Any) -> None:
         self.order = order
@@ -83,12 +85,15 @@ def config(recipe: Recipe, run: Run) -> SFTConfig:
 def build(recipe: Recipe, run: Run, located: Located, chat: Chat, read: Examples) -> AnswerTrainer:
     """The trainer; only the answers' tokens are learned."""
     args = config(recipe, run)
-    rows = examples.rows(run).map(_labelled, remove_columns=["example", "prompt_ids", "answer_ids"])
+    tokens = examples.rows(run)
+    rows = tokens.map(_labelled, remove_columns=["example", "prompt_ids", "answer_ids"])
     held, _ = examples.tokenised(read.held_out, chat, recipe.data.max_length)
     held_rows = Dataset.from_list([_labelled(row) for row in held]) if held else None
     order = StepOrder(len(rows), pairs_per_step=recipe.trainer.pairs_per_step, seed=recipe.trainer.seed)
+    model = loading.load_model(recipe.model, located, recipe.adapter.quantization, device=args.device)
+    limits.require_positions(model, tokens, name=located.name)
     trainer = AnswerTrainer(
-        loading.load_model(recipe.model, located, recipe.adapter.quantization, device=args.device),
+        model,
         args=args,
         train_dataset=rows,
         eval_dataset=held_rows if recipe.trainer.eval_strategy != "no" else None,

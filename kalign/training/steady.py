@@ -12,10 +12,13 @@ from transformers import Trainer, TrainerState
 from kalign import files
 from kalign.errors import NumericError
 from kalign.training import divided
+from kalign.training.order import StepOrder
 
 
 class Steady(Trainer):
     """Stands in front of a trainer of TRL's, whose `_metrics` and `_total_train_tokens` it keeps."""
+
+    order: StepOrder | None = None  # None where TRL's own order decides
 
     def hold_in_float32(self) -> None:
         """Keep the trained weights in float32: TRL turns adapters on a quantised base into bfloat16, where

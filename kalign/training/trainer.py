@@ -50,6 +50,7 @@ class PairTrainer(Steady, DPOTrainer):
     """
 
     data_collator: Any
+    order: StepOrder
 
     def __init__(
         self,

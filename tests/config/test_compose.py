@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kalign.config import Recipe, compose, multirun
+from kalign.config import Recipe, compose, elsewhere, multirun
 from kalign.errors import ConfigError
 from tests.conftest import Result
 
@@ -74,6 +74,15 @@ REFUSED = {
     "model=qwne": "did you mean qwen?",
     "loss.bta=1": "did you mean loss.beta?",
     "learning_rte=1e-4": "did you mean trainer.learning_rate?",
+    "lr=1e-4": "here it is trainer.learning_rate",
+    "trainer.gradient_accumulation_steps=4": "here it is trainer.pairs_per_step",
+    "data.train_file=x": "here it is data.path",
+    "data.path=a.jsonl,b.jsonl": "data.mix={a:{path:ONE}",
+    "trainer.optim=adamw": "did you mean",
+    "trainer.lr_scheduler_type=cosin": "did you mean cosine?",
+    "trainer.lr_scheduler_type=warmup_stable_decay": "wants arguments of its own",
+    "trainer.warmup_steps=-1": "must be at least 0",
+    "trainer.seed=-1": "must be at least 0",
     "trainer.learning_rate=no": "trainer.learning_rate",
     "trainer.learning_rate=1:30": "trainer.learning_rate",
     "trainer.learning_rate=-1": "must be above 0",
@@ -136,8 +145,15 @@ RECIPES = {
     "name: [mine\n": "is no YAML",
     "just words": "is no setting",
     "- a list": "no settings",
-    "name: mine\ndefaults: [nowhere, _self_]\n": "nowhere",
+    "name: mine\ndefaults: [nowhere, _self_]\n": "recipe=nowhere is unknown; use one of",
+    "name: mine\ndefaults: [tiny, {/adapter: qlorra}, _self_]\n": "/adapter=qlorra is unknown; did you mean",
 }
+
+
+def test_what_other_tools_call_a_setting_leads_to_one_that_exists() -> None:
+    known = compose.every_key()
+    assert set(elsewhere.NAMES.values()) <= set(known)
+    assert not {key.rsplit(".", 1)[-1] for key in known} & set(elsewhere.NAMES)
 
 
 @pytest.mark.parametrize("text", RECIPES)

@@ -52,6 +52,31 @@ def test_what_cannot_work_is_refused_before_anything_starts_with_what_does(
     assert len(refused.stderr.splitlines()) == 1
 
 
+MANY = {
+    "loss.beta=0.1,x": "loss.beta: Value 'x'",
+    "trainer.pairs_per_step=16,7": "use 8 or 16 (in the combination recipe=tiny trainer.pairs_per_step=7)",
+    "loss.bta=0.1,0.2": "did you mean loss.beta?",
+    "loss.beta=0.1,0.2 launch=ddp ranks=3": "pairs_per_step=16 is no multiple of 24",
+    "loss.beta=0.1,0.2 ranks=3": "give launch=ddp too",
+}
+
+
+@pytest.mark.parametrize("words", MANY)
+def test_one_wrong_combination_of_many_is_refused_before_any_starts(words: str, kalign_here: Kalign) -> None:
+    refused = kalign_here("train", "-m", "recipe=tiny", *words.split())
+    assert refused.returncode == 2
+    assert MANY[words] in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_dry_run_starts_nothing_with_or_without_a_launch(kalign_here: Kalign) -> None:
+    shown = kalign_here("train", "-m", "recipe=tiny", "loss.beta=0.1,0.2", "launch=cpu", "--dry-run")
+    lines = [f"kalign: kalign train recipe=tiny loss.beta={beta} launch=cpu" for beta in ("0.1", "0.2")]
+    assert (shown.returncode, shown.stderr.splitlines()) == (0, lines)
+    refused = kalign_here("train", "recipe=tiny", "--dry-run")
+    assert (refused.returncode, "launch= is not given" in refused.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("name", ["fsdp2", "zero2", "zero3"])
 def test_the_line_of_a_divided_model_is_printed_and_only_run_where_it_can_be(
     name: str, kalign_here: Kalign, monkeypatch: pytest.MonkeyPatch

@@ -99,6 +99,22 @@ def test_all_rows_too_long_is_said(tmp_path: Path) -> None:
         build.require_acceptable(pairs, Data(max_length=4))
 
 
+def test_parts_of_a_prompt_that_no_column_names_are_counted(tmp_path: Path) -> None:
+    rows = [pair(number) | {"system": "친절하게" if number % 2 else "", "input": ""} for number in range(6)]
+    assert built(tmp_path / "a.jsonl", rows).summary.facts == {"rows whose 'system' is not read": 3}
+    named = Columns(prompt="system", chosen="chosen", rejected="rejected")
+    assert built(tmp_path / "a.jsonl", rows, columns=named).summary.facts == {}
+    both = {name: Source(path=str(tmp_path / "a.jsonl")) for name in "ab"}
+    mixed = build.build(Data(mix=both), Letters(), letters=KOREAN)
+    assert mixed.summary.facts == {"rows whose 'system' is not read": 6}
+
+
+def test_a_share_that_leaves_nothing_to_train_on_is_named(tmp_path: Path) -> None:
+    pairs = built(tmp_path / "a.jsonl", [pair(number) for number in range(3)], eval_share=0.9)
+    with pytest.raises(DataError, match=r"all 3 pairs are held out by data\.eval_share=0\.9.*lower it"):
+        build.require_acceptable(pairs, Data(eval_share=0.9))
+
+
 def test_truncation_happens_only_when_asked_for_and_is_noted_on_its_side(tmp_path: Path) -> None:
     rows = [pair(number) for number in range(9)] + [
         {"prompt": "긴", "chosen": "가" * 300, "rejected": "짧다"}

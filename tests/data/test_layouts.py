@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -129,6 +130,11 @@ MALFORMED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "other turns than",
     ),
     "nothing shared": ({"chosen": "가 나", "rejected": "다 라"}, {"prompt": None}, "share no words"),
+    "messages as text": (
+        {"prompt": "q", "chosen": str([USER, GOOD]), "rejected": json.dumps([USER, BAD], indent=1)},
+        {},
+        "written as text",
+    ),
     "no turn shared": ({"chosen": [GOOD], "rejected": [BAD]}, {"prompt": None}, "share no turn"),
 }
 

@@ -169,6 +169,20 @@ def test_a_run_without_held_out_pairs_is_measured_on_pairs_of_its_training(
     assert "No pairs were held out" in card and "from the training" in card
 
 
+def test_a_run_that_learned_single_answers_is_exported_and_measured_on_them(
+    trained: Trained, prover: Prover
+) -> None:
+    run = trained("qwen", *LORA, "method=sft")
+    made = export.export(Wanted(run=run, out=Path("taught"), dtype="float32"), prover)
+    assert made["measured"]["retention"] == pytest.approx(1, abs=1e-3)
+    assert (made["measured"]["margin_retention"], made["measured"]["pairs"]) == (None, 9)
+    card = Path("taught/README.md").read_text(encoding="utf-8")
+    assert "tags: [sft, kalign]" in card
+    assert "Supervised fine-tuning of" in card and "steps of 2 examples" in card
+    assert "| nats a token |" in card
+    assert export.verify(Path("taught"), run, prover)["run"] == run.name
+
+
 def test_an_unfinished_run_is_not_exported(trained: Trained, prover: Prover, tmp_path: Path) -> None:
     run = Path(shutil.copytree(trained("qwen", *LORA), tmp_path / "runs"))
     (run / "result.json").unlink()

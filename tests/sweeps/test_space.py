@@ -31,6 +31,8 @@ REFUSED = {
     f"{BETA} search=grid": "write choice(A,B,...)",
     f"{BETA} search=tpee": "did you mean tpe?",
     f"{BETA} trials=0": "trials=0 must be above 0",
+    "adapter.r=choice(8,16) method=sft": "learns none; use objective=eval_loss",
+    "adapter.r=choice(8,16) method=grpo data=associations reward.name=strength_recall": "a sweep compares",
     f"{BETA} objective=eval_loss": "is on another scale for each loss.beta",
     f"{BETA} objective=reward_margin": "use objective=reward_accuracy",
     f"{BETA} pruning=median trainer.eval_strategy=no": "makes none; use steps",

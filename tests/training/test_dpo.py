@@ -263,6 +263,17 @@ def test_bad_data_is_refused_in_one_sentence(
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.parametrize("method", ["dpo", "sft"])
+def test_rows_beyond_the_positions_of_the_model_are_refused(
+    method: str, kalign_here: Kalign, short: list[str], pairs_file: Path
+) -> None:
+    write(pairs_file, [dict(pair(number), chosen="가나 " * 400) for number in range(9)])
+    refused = kalign_here("train", *short, f"method={method}", "data.max_length=2000")
+    assert refused.returncode == 3
+    assert "made for 512 (max_position_embeddings" in refused.stderr
+    assert "give data.max_length=512" in refused.stderr
+
+
 def test_what_is_wrong_before_anything_is_loaded(
     kalign_here: Kalign, short: list[str], small_model: Path
 ) -> None:

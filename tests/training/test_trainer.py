@@ -68,8 +68,12 @@ def test_every_epoch_is_shuffled_anew_and_sees_every_pair() -> None:
 
 
 def test_fewer_pairs_than_a_step_are_repeated_until_it_is_full() -> None:
-    order = list(StepOrder(3, pairs_per_step=8, seed=1))
-    assert sorted(order.count(pair) for pair in range(3)) == [2, 3, 3]
+    order = StepOrder(3, pairs_per_step=8, seed=1)
+    assert sorted(list(order).count(pair) for pair in range(3)) == [2, 3, 3]
+    assert "each is seen 2 or 3 times an epoch" in order.sentence()
+    assert "each is seen 4 times an epoch" in StepOrder(2, pairs_per_step=8, seed=1).sentence()
+    assert StepOrder(3, pairs_per_step=2, seed=1).sentence().startswith("1 of them are seen twice")
+    assert StepOrder(8, pairs_per_step=8, seed=1).sentence() == ""
 
 
 def test_canary_trl_trains_on_our_tokens_in_our_order(small_model: Path, tmp_path: Path) -> None:
