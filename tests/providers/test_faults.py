@@ -85,6 +85,14 @@ def test_16_a_key_or_quota_that_is_refused_stops_the_provider_after_one_request(
     assert str(wrong.value).startswith("provider stub: ") and "None" not in str(wrong.value)
 
 
+def test_16_a_model_that_takes_no_request_at_all_is_not_asked_for_all_of_them(ask: Ask) -> None:
+    wrong = fault(400, "temperature does not support 0.0 with this model")
+    with serving(always(wrong)) as server:
+        with pytest.raises(ProviderError, match=r"stub-1 took none of 10 requests \(HTTP 400: temperature"):
+            ask(questions(server.provider(max_concurrency=4), 200))
+        assert server.requests <= 10 + 4
+
+
 def test_16_a_quota_that_ends_midway_keeps_every_answer_before_it(ask: Ask, tmp_path: Path) -> None:
     over = fault(429, code="insufficient_quota")
     with serving(lambda body, number: says("네") if number < 40 else over) as server:
