@@ -53,7 +53,7 @@ def draw(folder: Path, out: Path, *, size: int, seed: int = 0) -> int:
             key = tags.key(sample.text)
             text = harmless(sample.text)
             sheet.append([sample.row, key, languages[sample.row], text, *("" for _ in RATED)])
-    # With the mark by which spreadsheets know UTF-8; without it they show other letters than ASCII as something else
+    # With the mark by which spreadsheets know UTF-8; without it other letters are shown as garbage
     with files.atomic(out) as partial, partial.open("w", encoding="utf-8-sig", newline="") as stream:
         csv.writer(stream).writerows([COLUMNS, *sheet])
     return len(sheet)

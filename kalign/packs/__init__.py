@@ -69,7 +69,10 @@ def _named(name: str) -> Path | None:
 def _folders(value: str) -> list[Path]:
     """Where the folder of a dotted name may lie; the package is not imported."""
     top, *inner = value.split(".")
-    spec = util.find_spec(top)
+    try:
+        spec = util.find_spec(top)
+    except ValueError:  # no name of a package
+        return []
     return [Path(place, *inner) for place in (spec and spec.submodule_search_locations) or ()]
 
 

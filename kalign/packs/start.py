@@ -36,8 +36,11 @@ def new(name: str) -> Path:
         general.write_text(general.read_text(encoding="utf-8").replace(NAME, folder.name), encoding="utf-8")
         partial.rename(folder)
     except OSError as wrong:
+        shutil.rmtree(partial, ignore_errors=True)
         files.raise_if_full(wrong, folder)
-        raise ConfigError(f"{folder} cannot be written: {wrong.strerror}; give another place") from wrong
+        # Of several files shutil says a list, each with its reason
+        why = wrong.strerror or next((reason for *_, reason in wrong.args[0]), wrong)
+        raise ConfigError(f"{folder} cannot be written: {why}; give another place") from wrong
     return folder
 
 

@@ -50,6 +50,9 @@ class Asking:
                 return None if self.stop or before is None else before
             try:
                 ended = await self._attempt(request, attempts)
+            except asyncio.CancelledError:
+                await self._writer.lose(request, attempts.cost)
+                raise
             finally:
                 lane.leave()
             if ended is None:
@@ -86,11 +89,15 @@ class Asking:
             attempts.begin()
             reply = await self._client.send(request.provider, request.path, request.body())
             if isinstance(reply, Again):
-                outcome: Outcome = replace(reply, usage=dearest(request)) if reply.billed else reply
+                paid = reply.billed or (reply.unsure and self.budget.cap is not None)  # a cap is one
+                outcome: Outcome = replace(reply, usage=dearest(request)) if paid else reply
             else:
                 outcome = read(request, reply)
             usage = Usage() if isinstance(outcome, Refused) else outcome.usage
             return outcome
+        except asyncio.CancelledError:  # it is on the way, and nobody waits for it any more
+            usage = dearest(request) if self.budget.cap is not None else usage
+            raise
         finally:
             cost = request.provider.cost(usage.tokens_in, usage.tokens_out)
             attempts.paid(cost)

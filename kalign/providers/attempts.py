@@ -8,6 +8,7 @@ from kalign.providers.lanes import LONGEST_PAUSE, Lane
 from kalign.providers.outcome import Again, Ended, Outcome, Refused
 from kalign.providers.request import Request
 
+MOST_REFUSED = 10  # invalid requests and nothing else, from which on it is no fault of the requests
 MOST_BILLED = 3  # attempts that were answered, and paid, but gave nothing that can be used
 
 
@@ -43,8 +44,21 @@ class Attempts:
             )
         if isinstance(outcome, Ended):
             self._lane.succeeded()
-            return outcome
+            return self._taken(outcome)
         return self._again(outcome)
+
+    def _taken(self, outcome: Ended) -> Ended | ProviderError:
+        """The end of a request; the end for everybody, where the model has taken none of many."""
+        if outcome.status is not Status.INVALID_REQUEST:
+            return outcome
+        self._lane.refusals += 1
+        if not self._lane.refusals == self._lane.successes >= MOST_REFUSED:
+            return outcome
+        provider = self._request.provider
+        return ProviderError(
+            f"provider {provider.name}: {provider.model} took none of {self._lane.refusals} requests "
+            f"({outcome.reason}); mend its file or its sampling, and run the same command again"
+        )
 
     def _again(self, outcome: Again) -> Ended | None:
         lane, provider = self._lane, self._request.provider

@@ -1,22 +1,33 @@
 """The hard cap on what answers may cost: a request starts only if even its dearest answer fits under it."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from kalign.errors import ConfigError
 from kalign.providers.counting import prompt_tokens
 from kalign.providers.request import Request
 
+STEP = 1.25  # how far the reserve on disk is ahead
+
 
 class Budget:
-    """US dollars spent and promised, over all runs that wrote into one ledger."""
+    """US dollars spent and promised, over all runs that wrote into one ledger.
 
-    def __init__(self, cap: float | None, spent: float) -> None:
+    Args:
+        reserve: keeps on disk how much is promised at most: of a killed process nobody else knows it.
+    """
+
+    def __init__(
+        self, cap: float | None, spent: float, *, reserve: Callable[[float], Awaitable[None]]
+    ) -> None:
         if cap is not None and not cap > 0:
             raise ConfigError(f"budget={cap} must be above 0; it is in US dollars")
         self.cap = cap
         self.spent = spent
         self._promised = 0.0
+        self._reserve = reserve
+        self._reserved = 0.0  # on disk; never less than what is promised
+        self._reserving = asyncio.Lock()
         self._changed = asyncio.Event()
 
     def require_price(self, request: Request) -> None:
@@ -50,7 +61,22 @@ class Budget:
             self._changed.clear()
             await self._changed.wait()
         self._promised += amount
+        try:
+            await self._keep_reserve()
+        except BaseException:
+            self.settle(amount, 0.0)
+            raise
         return amount
+
+    async def _keep_reserve(self) -> None:
+        """Let the disk know before anything is sent; in steps, so that it is told seldom."""
+        async with self._reserving:
+            if self._promised > self._reserved:
+                wanted = self._promised * STEP
+                if self.cap is not None:
+                    wanted = min(wanted, max(self._promised, self.cap - self.spent))
+                await self._reserve(wanted)
+                self._reserved = wanted
 
     def settle(self, promised: float, cost: float) -> None:
         """Replace a promise by what was really paid."""

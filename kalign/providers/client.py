@@ -72,7 +72,9 @@ class Client:
                 return Reply(status=wrong.status, headers={}, body=b"")
             return Again(reason=f"the proxy of the environment answers HTTP {wrong.status}")
         except TimeoutError:
-            return Again(reason=f"no whole reply within {provider.timeout:g} s")
+            return Again(reason=f"no whole reply within {provider.timeout:g} s", unsure=True)
+        except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError) as wrong:
+            return Again(reason=redacted(f"{type(wrong).__name__}: {wrong}", key), unsure=True)
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as wrong:
             return Again(reason=redacted(f"{type(wrong).__name__}: {wrong}", key))
 

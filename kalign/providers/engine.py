@@ -93,7 +93,7 @@ class Engine:
                 self.ledger = opening.enter_context(Ledger(self._given))
             writer = Writer(self.ledger)
             opening.push_async_callback(writer.close)
-            budget = Budget(self._cap, self.ledger.spent())
+            budget = Budget(self._cap, self.ledger.spent(), reserve=writer.reserve)
             self._asking = Asking(writer, budget, patience=self._patience)
             opening.push_async_callback(self._asking.close)
             opening.enter_context(stop_signals(self._interrupt))

@@ -25,7 +25,8 @@ class Lane:
     def __init__(self, provider: Provider, patience: float) -> None:
         self.provider = provider
         self.patience = patience
-        self.successes = 0
+        self.successes = 0  # answers of any kind
+        self.refusals = 0  # those that would not take the request
         self.closed: KalignError | None = None
         self._allowed = 1.0
         self._steady = float(provider.max_concurrency)  # up to here it doubles, from here it creeps

@@ -42,6 +42,8 @@ REPLACED = (
     "INSERT INTO spent SELECT lower(hex(randomblob(16))), provider, asked, cost FROM answer "
     "WHERE key = ? AND cost > 0"
 )
+KEEP_FACT = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+RESERVE = "reserve"  # the fact that says how many dollars are on the way
 PLACES = ", ".join("?" for _ in COLUMNS.split(","))
 # Of another ledger, but for what is final here already
 TAKE_ANSWERS = (
@@ -79,6 +81,7 @@ class Ledger:
                 self._database.execute(
                     "INSERT OR IGNORE INTO meta VALUES ('schema_version', ?)", (SCHEMA_VERSION,)
                 )
+                self._count_reserve()
             self._closing = opening.pop_all()
 
     def __enter__(self) -> "Ledger":
@@ -132,6 +135,24 @@ class Ledger:
                 "SELECT (SELECT TOTAL(cost) FROM answer) + (SELECT TOTAL(cost) FROM spent)"
             ).fetchone()
         return float(total)
+
+    def reserve(self, dollars: float) -> None:
+        """Note what requests on the way may cost: if this process is killed, that counts as spent."""
+        with _plainly(self.path):
+            if dollars:
+                self._database.execute(KEEP_FACT, (RESERVE, repr(dollars)))
+            else:
+                self._database.execute("DELETE FROM meta WHERE name = ?", (RESERVE,))
+
+    def _count_reserve(self) -> None:
+        """Count as spent what was on the way when the last process was killed."""
+        with self._transaction():
+            self._database.execute(
+                "INSERT INTO spent SELECT lower(hex(randomblob(16))), 'killed', '', CAST(value AS REAL) "
+                "FROM meta WHERE name = ?",
+                (RESERVE,),
+            )
+            self._database.execute("DELETE FROM meta WHERE name = ?", (RESERVE,))
 
     def counts(self) -> dict[tuple[str, str, str], int]:
         """How many answers there are, by provider, model and status."""
@@ -224,7 +245,7 @@ class Ledger:
     def remember(self, name: str, value: str) -> None:
         """Keep one fact beside the answers, in place of what it was before."""
         with _plainly(self.path):
-            self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+            self._database.execute(KEEP_FACT, (name, value))
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

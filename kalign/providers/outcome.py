@@ -57,13 +57,14 @@ class Again:
     """It failed in a way that may pass.
 
     `limited`: the server asks for patience; `after`: seconds that it names; `billed`: it answered, so that
-    asking again costs again.
+    asking again costs again; `unsure`: it may have, and only the answer was lost.
     """
 
     reason: str
     limited: bool = False
     after: float | None = None
     billed: bool = False
+    unsure: bool = False
     usage: Usage = field(default_factory=Usage)
     empty: bool = False
 

@@ -19,6 +19,7 @@ class Writer:
         self._waiting: list[tuple[Answer, asyncio.Future[None]]] = []
         self._lost: list[tuple[Request, float]] = []
         self._task: asyncio.Task[None] | None = None
+        self._reserved = False
 
     async def keep(self, answer: Answer) -> None:
         """Return when the answer is on disk.
@@ -37,6 +38,15 @@ class Writer:
         if cost:
             self._lost.append((request, cost))
 
+    async def reserve(self, dollars: float) -> None:
+        """Return when the ledger has noted that so much may be paid without an answer.
+
+        Raises:
+            ResourceError: the disk is full.
+        """
+        self._reserved = True
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._ledger.reserve, dollars)
+
     async def close(self) -> None:
         """Write what is left, and end the thread."""
         if self._task is not None:
@@ -45,6 +55,8 @@ class Writer:
             lost, self._lost = self._lost, []
             self._ledger.keep([], lost)
         self._thread.shutdown()
+        if self._reserved:  # everything that was on the way came to an end
+            self._ledger.reserve(0.0)
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()

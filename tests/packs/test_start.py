@@ -81,7 +81,7 @@ def test_a_pack_comes_with_an_installed_package_whose_code_is_never_run(
     site = tmp_path / "site"
     filled(site / "isles/packs/isle")
     (site / "isles/__init__.py").write_text("raise RuntimeError('run')", encoding="utf-8")
-    brings(site, "isles", "isle = isles.packs.isle\nlost = isles.packs.lost\ntwice = isles")
+    brings(site, "isles", "isle = isles.packs.isle\nlost = isles.packs.lost\nodd = .isles\ntwice = isles")
     brings(site, "other", "twice = other\nko = other")
     monkeypatch.syspath_prepend(site)
     checked = kalign_here("pack", "check", "isle")
@@ -89,7 +89,12 @@ def test_a_pack_comes_with_an_installed_package_whose_code_is_never_run(
     assert packs.folder("isle") == site / "isles/packs/isle"
     assert {"ko", "isle"} <= set(packs.names())
     assert "did you mean isle?" in kalign_here("pack", "check", "isel").stderr
-    wrong = {"lost": "isles.packs.lost, which holds no pack.yaml", "twice": "(isles, other)", "ko": "(other)"}
+    wrong = {
+        "lost": "isles.packs.lost, which holds no pack.yaml",
+        "odd": "package .isles,",
+        "twice": "(isles, other)",
+        "ko": "(other)",
+    }
     for name, said in wrong.items():
         refused = kalign_here("train", "recipe=tiny", f"pack={name}")
         assert (refused.returncode, said in refused.stderr) == (2, True)

@@ -3,6 +3,7 @@ order; the numbers are those of the project's list of faults."""
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,14 @@ def test_16_a_key_or_quota_that_is_refused_stops_the_provider_after_one_request(
         assert server.requests == 1
     assert wrong.value.exit_code == 5
     assert str(wrong.value).startswith("provider stub: ") and "None" not in str(wrong.value)
+
+
+def test_16_a_model_that_takes_no_request_at_all_is_not_asked_for_all_of_them(ask: Ask) -> None:
+    wrong = fault(400, "temperature does not support 0.0 with this model")
+    with serving(always(wrong)) as server:
+        with pytest.raises(ProviderError, match=r"stub-1 took none of 10 requests \(HTTP 400: temperature"):
+            ask(questions(server.provider(max_concurrency=4), 200))
+        assert server.requests <= 10 + 4
 
 
 def test_16_a_quota_that_ends_midway_keeps_every_answer_before_it(ask: Ask, tmp_path: Path) -> None:
@@ -291,6 +300,39 @@ def test_31_the_budget_stops_the_run_before_it_is_passed_and_keeps_what_was_paid
         with pytest.raises(Interrupted):  # the cap is one for all runs on the ledger
             ask(questions(provider, 500), budget=budget)
         assert server.requests * 50e-6 == pytest.approx(paid)
+
+
+def test_31_what_was_on_the_way_of_a_killed_run_counts_as_spent(ask: Ask, tmp_path: Path) -> None:
+    left = tmp_path / "left"
+
+    def answer(body: object, number: int) -> Reply:
+        if number == 40:  # what lies on the disk now is all that a kill would leave
+            left.mkdir()
+            for path in tmp_path.glob("ledger.sqlite*"):
+                shutil.copy(path, left)
+        return says("네", tokens=(10, 20), wait=0.05)
+
+    with serving(answer) as server:
+        provider = server.provider(max_concurrency=16)
+        provider.sampling.max_tokens = 20
+        ask(questions(provider, 60), budget=1.0)
+    with Ledger(left / "ledger.sqlite") as ledger:
+        answered = sum(ledger.counts().values())
+        assert answered < 40 and 40 * 50e-6 <= ledger.spent() < (answered + 2 * 16) * 70e-6
+        once = ledger.spent()
+    with Ledger(left / "ledger.sqlite") as ledger:  # and is counted once
+        assert ledger.spent() == once
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:  # a run that ends as it should leaves nothing
+        assert ledger.spent() == pytest.approx(60 * 50e-6)
+
+
+def test_31_answers_that_are_lost_on_the_way_count_under_a_cap(ask: Ask) -> None:
+    with serving(always(says("늦은 답", wait=5))) as server:
+        provider = server.provider(timeout=0.1, attempts=100)
+        provider.sampling.max_tokens = 1000
+        with pytest.raises(Interrupted, match="budget="):
+            ask(questions(provider, 20), budget=0.01, patience=30)
+        assert 3 <= server.requests <= 5
 
 
 def test_31_a_budget_without_a_price_or_a_limit_of_tokens_is_refused_before_anything_is_sent(

@@ -212,6 +212,7 @@ def test_13_of_seeds_that_differ_in_marks_alone_one_is_kept(place: Place) -> Non
         ("900101·1234567", "resident_number"),
         ("900101ㅡ1234567", "resident_number"),
         ("900101--1234567", "resident_number"),
+        ("900101 (1234567", "resident_number"),
         ("900101\n- 1234567", "resident_number"),
         ("010·1234·5678", "mobile_phone"),
         ("010_1234_5678", "mobile_phone"),
