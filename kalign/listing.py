@@ -149,8 +149,8 @@ COLUMNS = ["run", "recipe", "state", "steps", *RESULTS.values(), "when"]
 def say(console: Console, listed: Sequence[Listed], *, compare: bool) -> None:
     """Print the runs; with `compare`, what differs between them too."""
     table = Table(title="Runs, with 95 % intervals", title_justify="left")
-    for column in COLUMNS:
-        table.add_column(column)
+    for column in COLUMNS:  # a run's name is a word of the next command, so it stays whole
+        table.add_column(column, no_wrap=column == "run", overflow="fold")
     for row in rows(listed):
         table.add_row(*row)
     console.print(table)

@@ -82,6 +82,14 @@ def test_a_damaged_run_is_listed_as_such_and_hides_no_other(kalign_here: Kalign)
     assert (named.returncode, len(named.stderr.splitlines())) == (3, 1)
 
 
+def test_a_narrow_table_keeps_the_names_of_runs_whole(
+    kalign_here: Kalign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    made("my_long_recipe-1a2b3c4d", 0.1, 0.6)
+    assert "my_long_recipe-1a2b3c4d" in kalign_here("runs").stdout
+
+
 @pytest.mark.usefixtures("three")
 def test_a_run_that_is_trained_right_now_is_not_called_stopped(kalign_here: Kalign) -> None:
     with runs.locked(Run(Path("runs/tiny-<c>"))):

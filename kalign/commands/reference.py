@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Mapping
 
 from kalign.commands.command import Command, console, loading_libraries, print_json
+from kalign.errors import ConfigError
 
 
 def reference(words: list[str], flags: argparse.Namespace) -> int:
@@ -11,6 +12,10 @@ def reference(words: list[str], flags: argparse.Namespace) -> int:
     from kalign.config import compose
 
     recipe = compose.load(words)
+    if recipe.method != "dpo":
+        raise ConfigError(
+            f"method={recipe.method} reads no reference of pairs, so nothing is scored; use dpo"
+        )
     with loading_libraries():
         from kalign.training.references import ahead
 

@@ -139,7 +139,7 @@ def show(words: list[str], flags: argparse.Namespace) -> int:
 def plan(words: list[str], flags: argparse.Namespace) -> int:
     """Say what a training would take before any device is touched: memory, time, and what would be dropped.
 
-    Ends with code 7 when the memory is not enough.
+    Ends with code 7 when the memory is not enough, and with 3 when a training would stop at the data.
     """
     from kalign.config import words as plain
 
@@ -157,7 +157,9 @@ def plan(words: list[str], flags: argparse.Namespace) -> int:
     report.show(console(flags), made)
     if flags.json:
         print_json(made)
-    return 0 if made["memory"]["fits"] else ResourceError.exit_code
+    if not made["memory"]["fits"]:
+        return ResourceError.exit_code
+    return DataError.exit_code if made["data"]["refused"] else 0
 
 
 def doctor(words: list[str], flags: argparse.Namespace) -> int:

@@ -185,12 +185,15 @@ def load_model(
 
     Raises:
         DataError: the weights are unreadable, or the model drops activations by itself.
+        IntegrityError: some are missing, which transformers fills with random numbers and a warning.
         ResourceError: memory is not enough, or the Hub could not be reached.
     """
     quantised = quantization_config(quantization)
     with _explained(located):
-        loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        loaded: PreTrainedModel
+        loaded, info = AutoModelForCausalLM.from_pretrained(
             located.source,
+            output_loading_info=True,
             revision=located.revision,
             trust_remote_code=model.trust_remote_code,
             dtype=getattr(torch, model.dtype),
@@ -198,6 +201,11 @@ def load_model(
             use_safetensors=None if model.trust_remote_code else True,
             quantization_config=quantised,
             device_map={"": device} if quantised is not None else None,
+        )
+    if missing := sorted(info["missing_keys"]):
+        raise IntegrityError(
+            f"{located.name} lacks {len(missing)} of its weights ({missing[0]}, ...), which would be random "
+            "numbers; complete its safetensors files, or mend its config.json"
         )
     _require_whole_blocks(loaded, located.name, device)
     _keep_differentiable(loaded)

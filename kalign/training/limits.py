@@ -8,7 +8,7 @@ import torch.distributed as dist
 from datasets import Dataset
 from pyarrow import compute
 from safetensors import SafetensorError
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from kalign import files
 from kalign.errors import ConfigError, DataError, Interrupted, ResourceError
@@ -32,13 +32,19 @@ def require_positions(model: PreTrainedModel, *rows: Dataset, name: str) -> None
     Raises:
         DataError: a prompt with its answer is.
     """
-    longest = max(map(_longest, rows))
-    room = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if room is not None and longest > room:
-        raise DataError(
-            f"the longest row has {longest} tokens, and {name} was made for {room} (max_position_embeddings "
-            f"in its config.json); give data.max_length={room}, which says what becomes of longer ones"
-        )
+    if wrong := beyond_positions(model.config, max(map(_longest, rows)), name):
+        raise DataError(wrong)
+
+
+def beyond_positions(config: PreTrainedConfig, longest: int, name: str) -> str | None:
+    """Why a row of `longest` tokens cannot be trained on, if the model was made for fewer."""
+    room = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if room is None or longest <= room:
+        return None
+    return (
+        f"the longest row has {longest} tokens, and {name} was made for {room} (max_position_embeddings "
+        f"in its config.json); give data.max_length={room}, which says what becomes of longer ones"
+    )
 
 
 def _longest(rows: Dataset) -> int:

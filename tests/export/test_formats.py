@@ -183,6 +183,14 @@ def test_a_run_that_learned_single_answers_is_exported_and_measured_on_them(
     assert export.verify(Path("taught"), run, prover)["run"] == run.name
 
 
+def test_a_place_that_cannot_be_written_is_refused_with_code_7(
+    trained: Trained, kalign_here: Callable[..., Result]
+) -> None:
+    refused = kalign_here("export", f"run={trained('qwen', *LORA)}", "out=/proc/none")
+    assert refused.returncode == 7
+    assert "out=/proc/none cannot be written" in refused.stderr.splitlines()[-1]
+
+
 def test_an_unfinished_run_is_not_exported(trained: Trained, prover: Prover, tmp_path: Path) -> None:
     run = Path(shutil.copytree(trained("qwen", *LORA), tmp_path / "runs"))
     (run / "result.json").unlink()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from kalign.config import Model, Quantization
@@ -137,6 +138,15 @@ def test_damaged_weights_are_said_in_one_sentence(folder: Path) -> None:
     model = Model(repo=str(folder))
     with pytest.raises(DataError, match="cannot be loaded"):
         loading.load_model(model, loading.locate(model), Quantization(), device=CPU)
+
+
+def test_a_base_that_lacks_a_weight_is_refused_and_never_filled_with_random_numbers(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.down_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    model = Model(repo=str(folder), dtype="float32")
+    with pytest.raises(IntegrityError, match=r"lacks 1 of its weights \(model\.layers\.1\.mlp\.down_proj"):
+        loading.load_model(model, loading.locate(model), Quantization(), device=torch.device("cpu"))
 
 
 def test_a_base_that_drops_activations_is_refused(folder: Path) -> None:

@@ -287,6 +287,8 @@ def test_a_sweep_scores_the_reference_once(
     kalign_here: Kalign, short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # nothing that another test has scored
+    refused = kalign_here("reference", *short, "method=sft")
+    assert (refused.returncode, "reads no reference" in refused.stderr) == (2, True)
     ahead = kalign_here("reference", *short)
     assert ahead.returncode == 0, ahead.stderr[-2000:]
     assert "40 pairs scored, 0 reused" in ahead.stdout

@@ -8,6 +8,7 @@ from typing import Any
 from kalign.config import Recipe, launch
 from kalign.errors import ConfigError
 from kalign.models import loading, shapes
+from kalign.training import limits
 from kalign.training.planning import flops, knobs, memory, pairs, probe
 from kalign.training.planning.memory import GIB, Load, Sharding
 from kalign.training.planning.pairs import Counted
@@ -51,6 +52,9 @@ def plan(recipe: Recipe, words: Words) -> dict[str, Any]:
     shape = shapes.counted(config, known_from)
     adapter = shapes.adapted(config, recipe.adapter.lora())
     counted = pairs.counted(recipe, located)
+    if counted.ledger and not counted.refused:
+        refused = limits.beyond_positions(config, counted.longest, located.name)
+        counted = dataclasses.replace(counted, refused=refused)
     limit = round(words.memory * GIB)
     load = load_of(recipe, profile, shape, adapter, counted)
     if recipe.trainer.gradient_checkpointing == "auto":

@@ -241,6 +241,11 @@ def test_what_would_be_dropped_is_counted_and_what_would_stop_is_said(
     assert data["ledger"]["dropped"] == {"identical": 1}
     assert data["train"] + data["held_out"] == 19
     assert "5.0% of the pairs were dropped" in data["refused"]
+    assert done.returncode == 3
+    write(tmp_path / "my.jsonl", [pair(number) | {"chosen": "가나 " * 800} for number in range(9)])
+    words = ("recipe=tiny", "data=file", "data.path=my.jsonl", "data.max_length=4000")
+    long = kalign_here("plan", *words)
+    assert (long.returncode, "was made for 1024 (max_position_embeddings" in long.stdout) == (3, True)
 
 
 @pytest.mark.parametrize(
