@@ -22,7 +22,7 @@ from kalign.commands import (
     training,
 )
 from kalign.commands.command import Command, Lines
-from kalign.errors import ConfigError, Interrupted, KalignError
+from kalign.errors import ConfigError, Interrupted, KalignError, ResourceError
 
 COMMANDS: Mapping[str, Command] = {
     **training.COMMANDS,
@@ -63,6 +63,12 @@ def run(arguments: list[str]) -> int:
             raise
         print(f"kalign: {wrong}", file=sys.stderr)
         return wrong.exit_code
+    except OSError as wrong:
+        if flags.debug or not wrong.filename:
+            raise
+        place = f"{wrong.filename} cannot be read or written: {wrong.strerror}"
+        print(f"kalign: {place}; give another place", file=sys.stderr)
+        return ResourceError.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,9 +1,14 @@
+"""What all commands share."""
+
 import logging
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from kalign.commands.command import loading_libraries
+from tests.conftest import Result
 
 
 def test_a_library_that_logs_to_standard_output_leaves_it_to_the_document(
@@ -22,3 +27,15 @@ def test_a_library_that_logs_to_standard_output_leaves_it_to_the_document(
     logger.removeHandler(handler)
     logger.level, logger.propagate = before
     assert capsys.readouterr() == ("", "no such device\n")
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence_with_code_7(
+    kalign_here: Callable[..., Result],
+) -> None:
+    Path("F").touch()
+    words = ["norms", "pairs", "bundled:hill", "out=F/pairs.jsonl"]
+    refused = kalign_here(*words)
+    assert refused.returncode == 7
+    assert refused.stderr == "kalign: F cannot be read or written: File exists; give another place\n"
+    with pytest.raises(FileExistsError):
+        kalign_here(*words, "--debug")
