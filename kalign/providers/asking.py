@@ -10,8 +10,7 @@ from kalign.providers.attempts import Attempts
 from kalign.providers.budget import Budget
 from kalign.providers.client import Client
 from kalign.providers.lanes import Lane
-from kalign.providers.outcome import Again, Ended, Outcome, Refused, wrong_model
-from kalign.providers.reading import read
+from kalign.providers.reading import Again, Ended, Outcome, Refused, read, wrong_model
 from kalign.providers.request import Request
 from kalign.providers.writer import Writer
 

@@ -5,7 +5,7 @@ import time
 from kalign.errors import ProviderError
 from kalign.providers.answer import Answer, Status
 from kalign.providers.lanes import LONGEST_PAUSE, Lane
-from kalign.providers.outcome import Again, Ended, Outcome, Refused
+from kalign.providers.reading import Again, Ended, Outcome, Refused
 from kalign.providers.request import Request
 
 MOST_BILLED = 3  # attempts that were answered, and paid, but gave nothing that can be used

@@ -19,8 +19,7 @@ from kalign import files
 from kalign.errors import ConfigError, DataError
 from kalign.providers.answer import Answer, Status
 from kalign.providers.ledger import Ledger
-from kalign.providers.outcome import Again, Ended, Refused, Reply, wrong_model
-from kalign.providers.reading import read
+from kalign.providers.reading import Again, Ended, Refused, Reply, read, wrong_model
 from kalign.providers.request import Request
 from kalign.providers.spool import Spool
 

@@ -11,9 +11,8 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from kalign.providers.outcome import Again, Reply
 from kalign.providers.provider import Provider
-from kalign.providers.reading import redacted
+from kalign.providers.reading import Again, Reply, redacted
 
 if TYPE_CHECKING:
     import aiohttp

@@ -3,14 +3,16 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 from typing import Any
 
 from kalign.config.suspicion import SECRET
+from kalign.errors import ProviderError
 from kalign.providers import vectors
-from kalign.providers.answer import Status, Usage
-from kalign.providers.outcome import Again, Ended, Outcome, Refused, Reply
+from kalign.providers.answer import Answer, Status, Usage
+from kalign.providers.provider import Provider
 from kalign.providers.request import Request
 
 FENCED = re.compile(r"\s*```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
@@ -21,6 +23,74 @@ NO_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_act
 SHORT = 200  # characters of a server's own words in a message
 # A name with a date or a version after it is a snapshot of the model that was asked
 SNAPSHOT = re.compile(r"[-@:.]?(?:\d{4}-?\d{2}-?\d{2}|\d{4,8}|latest|preview[-\d]*|v\d+|0*\d{1,3})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back over the wire, whole."""
+
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The request has its answer."""
+
+    status: Status
+    text: str = ""
+    parsed: Any = None
+    reason: str = ""
+    model: str = ""
+    finish: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+    def answer(self, request: Request, key: str, cost: float | None, **took: Any) -> Answer:
+        """The answer that this end makes.
+
+        Args:
+            took: how many `attempts` and `seconds`, where that is known.
+        """
+        return Answer(
+            request=request,
+            key=key,
+            status=self.status,
+            text=self.text,
+            parsed=self.parsed,
+            reason=self.reason,
+            model=self.model,
+            finish=self.finish,
+            usage=self.usage,
+            cost=cost,
+            **took,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """It failed in a way that may pass.
+
+    `limited`: the server asks for patience; `after`: seconds that it names; `billed`: it answered, so that
+    asking again costs again.
+    """
+
+    reason: str
+    limited: bool = False
+    after: float | None = None
+    billed: bool = False
+    usage: Usage = field(default_factory=Usage)
+    empty: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """No request to this provider can succeed until somebody mends its key, quota or name."""
+
+    reason: str
+
+
+Outcome = Ended | Again | Refused
 
 
 def read(request: Request, reply: Reply) -> Outcome:
@@ -272,3 +342,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) < len(pairs):
         raise ValueError("a key stands twice")
     return dict(pairs)
+
+
+def wrong_model(provider: Provider, said: Ended | Answer) -> ProviderError:
+    """That another model answered than was asked, as the end of the run."""
+    return ProviderError(
+        f"provider {provider.name}: {said.reason}; name {said.model} in its file, or set other_model to "
+        "accept or mark there"
+    )
