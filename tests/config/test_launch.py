@@ -57,7 +57,6 @@ MANY = {
     "trainer.pairs_per_step=16,7": "use 8 or 16 (in the combination recipe=tiny trainer.pairs_per_step=7)",
     "loss.bta=0.1,0.2": "did you mean loss.beta?",
     "loss.beta=0.1,0.2 launch=ddp ranks=3": "pairs_per_step=16 is no multiple of 24",
-    "loss.beta=0.1,0.2 ranks=3": "give launch=ddp too",
 }
 
 

@@ -13,7 +13,7 @@ from peft import PeftModel
 from safetensors import safe_open
 
 from kalign.config import Quantization
-from kalign.errors import ConfigError, IntegrityError
+from kalign.errors import ConfigError, IntegrityError, ResourceError
 from kalign.export import export, gguf, origin
 from kalign.export.export import Wanted
 from kalign.export.prover import Prover
@@ -183,12 +183,9 @@ def test_a_run_that_learned_single_answers_is_exported_and_measured_on_them(
     assert export.verify(Path("taught"), run, prover)["run"] == run.name
 
 
-def test_a_place_that_cannot_be_written_is_refused_with_code_7(
-    trained: Trained, kalign_here: Callable[..., Result]
-) -> None:
-    refused = kalign_here("export", f"run={trained('qwen', *LORA)}", "out=/proc/none")
-    assert refused.returncode == 7
-    assert "out=/proc/none cannot be written" in refused.stderr.splitlines()[-1]
+def test_a_place_that_cannot_be_written_is_refused(trained: Trained, prover: Prover) -> None:
+    with pytest.raises(ResourceError, match="out=/proc/none cannot be written"):
+        export.export(Wanted(run=trained("qwen", *LORA), out=Path("/proc/none")), prover)
 
 
 def test_an_unfinished_run_is_not_exported(trained: Trained, prover: Prover, tmp_path: Path) -> None:
