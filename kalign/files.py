@@ -93,8 +93,13 @@ def read_csv(path: Path) -> Iterator[tuple[int, Row]]:
         header = next(reader, None)
         if not header:
             raise DataError(f"{path} is empty; its first line should name the columns")
+        header = list(map(nfc, header))
+        if twice := [name for name in header if header.count(name) > 1]:
+            raise DataError(f"{path} names column {twice[0]!r} twice; name each once")
         seen = 0
         for fields in reader:
+            if not fields:  # a blank line, as read_jsonl passes over
+                continue
             if len(fields) != len(header):
                 raise DataError(f"{path}:{reader.line_num}: {len(fields)} fields for {len(header)} columns")
             seen += 1
@@ -163,10 +168,15 @@ def atomic(path: Path) -> Iterator[Path]:
     """Give a partial file to write; it takes the name `path` only when it is complete and on disk.
 
     Raises:
-        ResourceError: the disk is full.
+        ResourceError: the disk is full, or nothing can be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+    except OSError as wrong:
+        raise_if_full(wrong, path)
+        raise ResourceError(f"{path} cannot be written: {wrong.strerror}; name another place") from wrong
     try:
         yield partial
         flush(partial)

@@ -91,6 +91,12 @@ def test_a_narrow_table_keeps_the_names_of_runs_whole(
 
 
 @pytest.mark.usefixtures("three")
+def test_a_page_that_cannot_be_written_is_said_in_one_sentence(kalign_here: Kalign) -> None:
+    refused = kalign_here("runs", "out=/proc/none/page.html")
+    assert (refused.returncode, "cannot be written" in refused.stderr.splitlines()[-1]) == (7, True)
+
+
+@pytest.mark.usefixtures("three")
 def test_a_run_that_is_trained_right_now_is_not_called_stopped(kalign_here: Kalign) -> None:
     with runs.locked(Run(Path("runs/tiny-<c>"))):
         listed = json.loads(kalign_here("runs", "--json").stdout)["runs"]

@@ -33,9 +33,9 @@ def test_a_place_that_cannot_be_written_is_one_sentence_with_code_7(
     kalign_here: Callable[..., Result],
 ) -> None:
     Path("F").touch()
-    words = ["norms", "pairs", "bundled:hill", "out=F/pairs.jsonl"]
+    words = ["synth", "pipeline=ko_dpo", "target=qwen", "providers=local", "size=10", "out=F/s"]
     refused = kalign_here(*words)
     assert refused.returncode == 7
-    assert refused.stderr == "kalign: F cannot be read or written: File exists; give another place\n"
-    with pytest.raises(FileExistsError):
+    assert refused.stderr == "kalign: F/s cannot be read or written: Not a directory; give another place\n"
+    with pytest.raises(NotADirectoryError):
         kalign_here(*words, "--debug")

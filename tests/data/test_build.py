@@ -258,6 +258,15 @@ def test_every_format_of_file_gives_the_same_pairs(tmp_path: Path) -> None:
     assert all(prompts == found[0] for prompts in found)
 
 
+def test_a_table_may_hold_blank_lines_and_names_each_column_once(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("prompt,chosen,rejected\nq,a,b\n\nr,c,d\n\n", encoding="utf-8")
+    assert [number for number, _ in files.read_csv(table)] == [2, 4]
+    table.write_text("prompt,chosen,chosen\nq,a,b\n", encoding="utf-8")
+    with pytest.raises(DataError, match="names column 'chosen' twice"):
+        list(files.read_csv(table))
+
+
 def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         built(tmp_path / "none.jsonl")
